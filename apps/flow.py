@@ -1,0 +1,276 @@
+"""What a flow is: the language between what the network should be and what a switch is told.
+
+Pure values. A port is named, not numbered: the number is the switch's, found when the flow is encoded. `weft.controller` turns
+flows into OpenFlow, `weft.apps.walk` runs packets through them, `weft.apps.text` prints them as ovs-ofctl(8) does.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from weft.apps.fields import FIELDS, ct_state
+from weft.topology.names import COOKIE_MAGIC
+
+
+class Port(NamedTuple):
+    """A port by name; a flow that matches on one the switch does not have is held back until it does."""
+
+    name: str
+
+
+IN_PORT = 0xFFFFFFF8
+NORMAL = 0xFFFFFFFA
+FLOOD = 0xFFFFFFFB
+ALL = 0xFFFFFFFC
+CONTROLLER = 0xFFFFFFFD
+LOCAL = 0xFFFFFFFE
+"""Reserved ports (OpenFlow 1.3.5, 7.2.1)."""
+
+Value = int | Port
+
+
+class Term(NamedTuple):
+    """One field of a match; `mask` None: exactly `value`."""
+
+    field: str
+    value: Value
+    mask: int | None = None
+
+
+Match = tuple[Term, ...]
+"""In the order of `FIELDS`, prerequisites included."""
+
+Given = Value | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | tuple[int, int]
+
+_ORDER = {name: place for place, name in enumerate(FIELDS)}
+
+
+def mac_number(text: str) -> int:
+    return int(text.replace(":", ""), 16)
+
+
+def match(**given: Given) -> Match:
+    """A match from field names (ovs-fields(7)) and values in the form at hand; adds the prerequisites that follow.
+
+    A value is a number, a `Port`, a MAC or ct_state (``"+trk-inv"``) text, an address, a network, or (value, mask).
+    Raises KeyError for an unknown field and ValueError where two fields contradict each other.
+    """
+    terms = {name: _term(name, value) for name, value in given.items()}
+    for name in given:
+        for needed, value in FIELDS[name].needs:
+            if terms.setdefault(needed, Term(needed, value)).value != value:
+                raise ValueError(f"{name} needs {needed}={value:#x}")
+    return tuple(sorted(terms.values(), key=lambda term: _ORDER[term.field]))
+
+
+def _term(name: str, given: Given) -> Term:
+    ones = FIELDS[name].ones
+    if isinstance(given, Port):
+        return Term(name, given)
+    if isinstance(given, str):
+        given = ct_state(given) if name == "ct_state" else mac_number(given)
+    elif isinstance(given, IPv4Network | IPv6Network):
+        given = (int(given.network_address), int(given.netmask))
+    value, mask = given if isinstance(given, tuple) else (int(given), ones)
+    if value & ~mask or mask & ~ones:
+        raise ValueError(f"{name}={value:#x}/{mask:#x} does not fit its {FIELDS[name].bits} bits")
+    return Term(name, value, None if mask == ones else mask)
+
+
+class Bits(NamedTuple):
+    """A range of bits of a field, ``reg1[4..7]``: lowest bit and how many."""
+
+    field: str
+    low: int
+    width: int
+
+    @property
+    def mask(self) -> int:
+        return ((1 << self.width) - 1) << self.low
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """To a port by name, a number or reserved port, or to the port whose number stands in a field."""
+
+    port: Value | Bits
+    max_len: int = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Sets a field, or the bits of it under `mask`. A `Port` stands for its number, shifted to the mask's lowest bit."""
+
+    field: str
+    value: Value
+    mask: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    source: Bits
+    target: Bits
+
+
+@dataclass(frozen=True, slots=True)
+class PushVlan:
+    ethertype: int = 0x8100
+
+
+@dataclass(frozen=True, slots=True)
+class PopVlan:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class DecTtl:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """Translation within `Ct`: both None undoes or repeats what the connection has; 0 as `src` keeps address and port if it can."""
+
+    src: IPv4Address | IPv6Address | None = None
+    dst: IPv4Address | IPv6Address | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ct:
+    """Connection tracking (ovs-actions(7), ct): the packet goes on in `table`, tracked; None: it does not."""
+
+    zone: int | Bits
+    table: int | None = None
+    commit: bool = False
+    nat: Nat | None = None
+    exec: tuple["Set | Move", ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LearnMatch:
+    """The learned flow matches bits of a field: those of the packet's `source`, or a number."""
+
+    target: Bits
+    source: Bits | int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnLoad:
+    """The learned flow loads bits: those of the packet's `source`, or a number."""
+
+    target: Bits
+    source: Bits | int
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Writes a flow into `table` (ovs-actions(7), learn). Time-outs in seconds, 0: none; `limit` flows at most, 0: no limit."""
+
+    table: int
+    priority: int
+    cookie: int
+    specs: tuple[LearnMatch | LearnLoad, ...]
+    idle_timeout: int = 0
+    hard_timeout: int = 0
+    limit: int = 0
+    delete_learned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Looks `table` up and comes back."""
+
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Goes on in a later table, and does not come back: the last action of a flow."""
+
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToGroup:
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToMeter:
+    """First in a flow's actions (OpenFlow 1.3.5, 5.9)."""
+
+    meter: int
+
+
+Action = (
+    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter
+)  # fmt: skip
+
+
+class Identity(NamedTuple):
+    """What makes a flow this flow on a switch (OpenFlow 1.3.5, 5.2)."""
+
+    table: int
+    priority: int
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One flow, and the paths of the objects it serves (``guests/web1/nics/eth0``): no actions means drop."""
+
+    table: int
+    priority: int
+    match: Match
+    actions: tuple[Action, ...]
+    why: tuple[str, ...]
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.table, self.priority, self.match)
+
+    @property
+    def cookie(self) -> int:
+        """64 bits: the magic of weft, and a hash of what the flow says and whom it serves. Names count, lines and ports' numbers do not."""
+        said = repr((self.table, self.priority, self.match, self.actions, self.why)).encode()
+        low = int.from_bytes(blake2b(said, digest_size=4).digest(), "big")
+        return COOKIE_MAGIC << 32 | max(low, 0x100)  # the lowest numbers are the agent's and learn()'s
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    actions: tuple[Action, ...]
+    weight: int = 1
+    watch_port: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    number: int
+    kind: str
+    """``all``, ``select``, ``indirect`` or ``fast_failover``."""
+    buckets: tuple[Bucket, ...]
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Drops above `rate` kilobits or packets a second."""
+
+    number: int
+    rate: int
+    burst: int
+    packets: bool
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """All that one switch should hold."""
+
+    flows: tuple[Flow, ...] = ()
+    groups: tuple[Group, ...] = ()
+    meters: tuple[Meter, ...] = ()

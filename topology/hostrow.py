@@ -1,0 +1,111 @@
+"""What one host should have: the contents of its `Host` row in the store, and all that its agent reads of the fabric.
+
+The row is a map of small JSON texts keyed by object (``endpoint/web1.eth0``), so that OVSDB sends an agent the objects that
+changed and not the row.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSpec:
+    """The integration bridge. Key: ``bridge/NAME``."""
+
+    name: str
+    dpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkSpec:
+    """A physical network: bridge ``wx-…`` with its base flow, NIC, patch and, where something is translated, the way out.
+
+    Key: ``uplink/PHYSNET``.
+    """
+
+    name: str
+    bridge: str
+    dpid: int
+    integration: str
+    """The bridge the patch leads to."""
+    nic: str
+    address: str
+    """``keep``, ``none``, or an address in CIDR."""
+    gateway: str | None
+    mtu: int
+    patch: str
+    """Patch port on the integration bridge."""
+    patch_peer: str
+    exit: str | None
+    """Port for what leaves the service namespace; None: nothing leaves here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelSpec:
+    """Key: ``tunnel/HOST``."""
+
+    port: str
+    bridge: str
+    type: str
+    local: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A segment's port into the service namespace. Key: ``service/SEGMENT``."""
+
+    segment: str
+    port: str
+    bridge: str
+    inside: str
+    """Interface name inside the namespace."""
+    mac: str
+    addresses: tuple[str, ...]
+    """Gateway addresses in CIDR."""
+    mtu: int
+    uplink: str | None
+    """Physical network its traffic may leave by; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """One NIC of a guest of this host. Key: ``endpoint/web1.eth0``."""
+
+    name: str
+    guest: str
+    port: str
+    bridge: str
+    attach: str
+    """``tap``, ``netns`` or ``port``."""
+    inside: str
+    """Interface name inside the guest's namespace (``netns`` only)."""
+    mac: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+    """Default routes of a ``netns`` guest; empty: none."""
+    mtu: int
+    segment: str
+
+
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | EndpointSpec
+KINDS: Mapping[str, type[Any]] = {
+    "bridge": BridgeSpec,
+    "uplink": UplinkSpec,
+    "tunnel": TunnelSpec,
+    "service": ServiceSpec,
+    "endpoint": EndpointSpec,
+}
+
+
+def to_json(spec: Spec) -> str:
+    return json.dumps(asdict(spec), separators=(",", ":"))
+
+
+def from_json(key: str, text: str) -> Spec:
+    """The object under `key`. Raises KeyError or TypeError where another version of weft wrote it."""
+    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(text).items()}
+    spec: Spec = KINDS[key.partition("/")[0]](**fields)
+    return spec

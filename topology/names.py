@@ -1,0 +1,105 @@
+"""Everything weft makes up is made up here, from names alone: the same file gives the same result on every machine.
+
+A derived interface name holds a dot and a guest's name never does, so that the two cannot meet:
+
+======================  ==================================================================
+``web1-eth0``           host side of endpoint ``web1.eth0``
+``t.kvm2``              tunnel port to host kvm2, on the integration bridge
+``p.physnet``           patch port to uplink ``physnet``, on the integration bridge
+``w.physnet``           its other end, on the uplink bridge ``wx-physnet``
+``s.office``            port of segment ``office`` into the service namespace
+``x.physnet``           the way out of the service namespace, on ``wx-physnet``
+======================  ==================================================================
+"""
+
+from hashlib import blake2b
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+IFNAME_MAX = 15
+"""Longest interface name in bytes: IFNAMSIZ less the closing NUL (netdevice(7))."""
+
+COOKIE_MAGIC = 0x77656674
+"""Upper half of every cookie of ours: ``weft`` in ASCII."""
+
+BASE_COOKIE = COOKIE_MAGIC << 32
+"""Cookie of the base flows that the agent lays on an uplink bridge and the controller never removes."""
+
+LEARNED_COOKIE = COOKIE_MAGIC << 32 | 1
+"""Cookie of what a switch's own ``learn()`` action wrote: outside every diff."""
+
+
+def digest(text: str, bits: int) -> int:
+    """A number of `bits` bits (at most 64) that depends on `text` alone."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> (64 - bits)
+
+
+def ifname(name: str) -> str:
+    """`name`, or where it is longer than an interface name may be, its beginning and a hash."""
+    if len(name) <= IFNAME_MAX:
+        return name
+    return f"{name[: IFNAME_MAX - 5]}-{digest(name, 16):04x}"
+
+
+def endpoint_port(guest: str, nic: str) -> str:
+    return ifname(f"{guest}-{nic}")
+
+
+def tunnel_port(host: str) -> str:
+    return ifname(f"t.{host}")
+
+
+def patch_port(physnet: str) -> str:
+    return ifname(f"p.{physnet}")
+
+
+def patch_peer(physnet: str) -> str:
+    return ifname(f"w.{physnet}")
+
+
+def service_port(segment: str) -> str:
+    return ifname(f"s.{segment}")
+
+
+def exit_port(physnet: str) -> str:
+    return ifname(f"x.{physnet}")
+
+
+def uplink_bridge(physnet: str) -> str:
+    return ifname(f"wx-{physnet}")
+
+
+def namespace(fabric: str, name: str) -> str:
+    """Network namespace of a lab's host or guest. The dots keep fabrics ``shop`` and ``shop-2`` apart."""
+    return f"weft.{fabric}.{name}"
+
+
+def service_namespace(fabric: str, host: str) -> str:
+    return f"weft.{fabric}.{host}.svc"
+
+
+def dpid(fabric: str, host: str, bridge: str) -> int:
+    """Datapath id, 64 bits and never 0 (OpenFlow 1.3.5, 7.3.1)."""
+    return digest(f"dpid/{fabric}/{host}/{bridge}", 64) or 1
+
+
+def mac(fabric: str, name: str) -> str:
+    """A locally administered unicast MAC (RFC 7042, 2.1) that begins with ``0a``; the other 40 bits are a hash."""
+    value = 0x0A << 40 | digest(f"mac/{fabric}/{name}", 40)
+    return ":".join(f"{value >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+
+
+def link_local(mac_address: str) -> IPv6Address:
+    """The fe80:: address the Linux kernel forms from a MAC (RFC 4291, appendix A: modified EUI-64)."""
+    return eui64(IPv6Network("fe80::/64"), mac_address)
+
+
+def eui64(network: IPv6Network, mac_address: str) -> IPv6Address:
+    octets = bytes(int(part, 16) for part in mac_address.split(":"))
+    interface = bytes((octets[0] ^ 2,)) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return network[int.from_bytes(interface, "big")]
+
+
+def address_slot(network: IPv4Network | IPv6Network, name: str) -> int:
+    """Where the search for a free address of `name` begins: an index into the hosts of `network`, from 0."""
+    size = min(network.num_addresses - 2, 1 << 32) if network.num_addresses > 2 else 1
+    return digest(f"ip/{network}/{name}", 64) % size
