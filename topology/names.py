@@ -13,7 +13,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 """
 
 from hashlib import blake2b
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 IFNAME_MAX = 15
 """Longest interface name in bytes: IFNAMSIZ less the closing NUL (netdevice(7))."""
@@ -103,3 +103,10 @@ def address_slot(network: IPv4Network | IPv6Network, name: str) -> int:
     """Where the search for a free address of `name` begins: an index into the hosts of `network`, from 0."""
     size = min(network.num_addresses - 2, 1 << 32) if network.num_addresses > 2 else 1
     return digest(f"ip/{network}/{name}", 64) % size
+
+
+HAIRPIN = IPv4Address("169.254.122.1")
+"""What a guest looks like to its own host, or to another guest, when it came by the host's uplink address."""
+
+ECHO = IPv4Address("169.254.122.2")
+"""What all guests' pings share between the service namespace and the translation: the kernel then makes identifiers differ."""

@@ -1,0 +1,115 @@
+"""The pipeline as data: every table, register, priority and conntrack zone, here and nowhere else.
+
+Declaration order is the order of a packet. A packet only moves down: `Table.flow` refuses anything else when the flow is
+made. `docs/pipeline.md` is printed from this file.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from weft.apps.flow import Action, Bits, Ct, Flow, Goto, Learn, Match, Port, Resubmit, Set
+
+Bridge = Literal["integration", "uplink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of one kind of bridge: what it decides, for whom reads a flow dump."""
+
+    bridge: Bridge
+    number: int
+    name: str
+    stage: str
+    decides: str
+
+    def flow(self, priority: int, match: Match, *actions: Action, why: tuple[str, ...]) -> Flow:
+        """A flow in this table. Raises ValueError where it would send packets up the pipeline or to no table."""
+        for action in actions:
+            target = action.table if isinstance(action, Goto | Resubmit | Ct | Learn) else None
+            if target is not None and not (self.number < target < len(TABLES[self.bridge])):
+                raise ValueError(f"{self.name}: no way from table {self.number} to {target}")
+        if any(isinstance(action, Goto) for action in actions[:-1]):
+            raise ValueError(f"{self.name}: goto is the last action")
+        return Flow(self.number, priority, match, actions, why)
+
+
+def _tables(bridge: Bridge, *rows: tuple[str, str, str]) -> tuple[Table, ...]:
+    return tuple(Table(bridge, number, *row) for number, row in enumerate(rows))
+
+
+# fmt: off
+INTEGRATION = _tables("integration",
+    ("admit",   "admit",   "whose packet is this: port, tag or tunnel key to segment and origin; forged senders end here"),
+    ("learn",   "learn",   "strangers' MACs, written by the switch itself into `macs`"),
+    ("serve",   "serve",   "ARP and ND to the owner of the address; traffic for the segment's gateway to the service port"),
+    ("route",   "route",   "between segments (nothing yet)"),
+    ("forward", "forward", "(segment, MAC) to port, tunnel or uplink"),
+    ("macs",    "forward", "what `learn` wrote: outside every diff"),
+    ("flood",   "forward", "group traffic and unknown receivers: a copy for each member's port, each member's host, the uplink"),
+    ("protect", "protect", "split horizon; policies (none yet)"),
+    ("emit",    "emit",    "tag or tunnel key, and out"),
+)
+UPLINK = _tables("uplink",
+    ("sort",          "sort",        "tunnel, host, bridged segment, way out, forged sender; the agent's base flow switches the rest"),
+    ("from_host",     "untranslate", "the host's own traffic, translation undone"),
+    ("from_guest",    "untranslate", "what leaves the service namespace"),
+    ("to_host",       "untranslate", "what came for the uplink's address: an answer to a guest, or the host's own"),
+    ("guest_to_host", "translate",   "from a guest to its own host's uplink address"),
+    ("hide",          "translate",   "such a guest gets an address that leads back here"),
+    ("hidden",        "translate",   "and goes to the host"),
+    ("answer",        "untranslate", "a guest's answer to a hidden guest"),
+    ("answered",      "untranslate", "goes back into the service namespace"),
+    ("host_answer",   "untranslate", "the host's answer to a hidden guest"),
+    ("say",           "switch",      "the host's own, committed in the zone that guests are translated in, so that ports never collide"),
+    ("leave",         "switch",      "only what was translated leaves"),
+)
+# fmt: on
+
+TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UPLINK}
+
+ADMIT, LEARN, SERVE, ROUTE, FORWARD, MACS, FLOOD, PROTECT, EMIT = INTEGRATION
+(
+    SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
+    ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE,
+) = UPLINK  # fmt: skip
+
+SEGMENT = Bits("reg0", 0, 24)
+"""Segment id, from `admit` on."""
+ORIGIN = Bits("reg1", 0, 4)
+"""Where the packet came from: one of the places below."""
+TOWARDS = Bits("reg1", 4, 4)
+"""Where it goes, from `forward` on; 0: not known yet."""
+STRANGER = Bits("reg1", 8, 1)
+"""The sender's MAC may be one that the model does not know."""
+OUT = Bits("reg2", 0, 16)
+"""Number of the port it leaves by."""
+
+GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
+"""Places: a guest's port, another host, the uplink, the service namespace."""
+
+VLAN_PRESENT = 0x1000
+"""In `vlan_vid`: there is a tag (OpenFlow 1.3.5, 7.2.3.7)."""
+
+LEARNED_IDLE = 300
+"""Seconds that a stranger's MAC is remembered, as a Linux bridge does."""
+LEARNED_MAX = 16384
+"""Strangers' MACs one bridge remembers."""
+
+
+def put(bits: Bits, value: int | Port) -> Set:
+    """Writes a number, or a port's number, into bits of a register."""
+    return Set(bits.field, value if isinstance(value, Port) else value << bits.low, bits.mask)
+
+
+def held(*pairs: tuple[Bits, int]) -> dict[str, tuple[int, int]]:
+    """Match arguments for register bits that hold numbers: ``match(**held((SEGMENT, 7), (ORIGIN, GUEST)))``."""
+    terms: dict[str, tuple[int, int]] = {}
+    for bits, value in pairs:
+        had_value, had_mask = terms.get(bits.field, (0, 0))
+        terms[bits.field] = (had_value | value << bits.low, had_mask | bits.mask)
+    return terms
+
+
+def zones(uplink: int) -> tuple[int, int]:
+    """Conntrack zones of a host's n-th uplink (from 0): its address, and the hairpin. Never 0: that is everybody's."""
+    return 1000 + 2 * uplink, 1001 + 2 * uplink
