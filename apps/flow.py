@@ -4,9 +4,11 @@ Pure values. A port is named, not numbered: the number is the switch's, found wh
 flows into OpenFlow, `weft.apps.walk` runs packets through them, `weft.apps.text` prints them as ovs-ofctl(8) does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import chain
 from typing import NamedTuple
 
 from weft.apps.fields import FIELDS, ct_state
@@ -269,8 +271,11 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """All that one switch should hold."""
+    """All that one switch should hold: flows in units, each made from one thing, the same tuple as long as that thing is the same."""
 
-    flows: tuple[Flow, ...] = ()
+    units: Mapping[tuple[str, ...], tuple[Flow, ...]] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
     meters: tuple[Meter, ...] = ()
+
+    def flows(self) -> Iterator[Flow]:
+        return chain.from_iterable(self.units.values())

@@ -1,0 +1,139 @@
+"""One layer-2 domain across ports, hosts and the wire: learning, forwarding, flooding, split horizon.
+
+==========  ==============================================================================================
+`learn`     a stranger's (segment, MAC) is written into `macs` by the switch itself; known MACs need no learning
+`forward`   (segment, MAC) of a known guest: its port, the tunnel to its host, or the uplink; a group address: `flood`;
+            an unknown one: `macs`, then `flood` where strangers live, the end elsewhere
+`flood`     from a guest: every member's port here, the tunnel to each host with members, the uplink; from anywhere else: ports here
+`protect`   what came by a tunnel, a wire or from the services does not leave by one of the same kind
+`emit`      tunnel key or tag, and out
+==========  ==============================================================================================
+"""
+
+from dataclasses import dataclass
+
+from weft.apps.admit import MULTICAST, PIPELINE
+from weft.apps.flow import (
+    Action,
+    Bits,
+    Flow,
+    Goto,
+    Learn,
+    LearnLoad,
+    LearnMatch,
+    Move,
+    Output,
+    Port,
+    PushVlan,
+    Resubmit,
+    Set,
+    match,
+)
+from weft.apps.pipeline import (
+    EMIT,
+    FLOOD,
+    FORWARD,
+    GUEST,
+    LEARN,
+    LEARNED_IDLE,
+    LEARNED_MAX,
+    MACS,
+    ORIGIN,
+    OUT,
+    PROTECT,
+    ROUTE,
+    SEGMENT,
+    SERVE,
+    SERVICE,
+    STRANGER,
+    TOWARDS,
+    TUNNEL,
+    VLAN_PRESENT,
+    WIRE,
+    held,
+    put,
+)  # fmt: skip
+from weft.topology.model import Endpoint, Segment
+from weft.topology.names import LEARNED_COOKIE
+
+KNOWN, GROUP, UNKNOWN = 100, 50, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one host reaches something: the port, and what kind of place is behind it."""
+
+    port: str
+    place: int
+
+
+def defaults() -> tuple[Flow, ...]:
+    """The flows that are the same on every integration bridge."""
+    remember = Learn(
+        table=MACS.number,
+        priority=1,
+        cookie=LEARNED_COOKIE,
+        idle_timeout=LEARNED_IDLE,
+        limit=LEARNED_MAX,
+        specs=(
+            LearnMatch(SEGMENT, SEGMENT),
+            LearnMatch(Bits("eth_dst", 0, 48), Bits("eth_src", 0, 48)),
+            LearnLoad(OUT, Bits("in_port", 0, 16)),
+            LearnLoad(TOWARDS, ORIGIN),
+        ),
+    )
+    horizon = ((TUNNEL, TUNNEL), (WIRE, WIRE), (SERVICE, TUNNEL), (SERVICE, WIRE))
+    return (
+        LEARN.flow(KNOWN, match(**held((STRANGER, 1))), remember, Goto(SERVE.number), why=PIPELINE),
+        LEARN.flow(0, match(), Goto(SERVE.number), why=PIPELINE),
+        SERVE.flow(0, match(), Goto(ROUTE.number), why=PIPELINE),
+        ROUTE.flow(0, match(), Goto(FORWARD.number), why=PIPELINE),
+        FORWARD.flow(GROUP, match(eth_dst=MULTICAST), Goto(FLOOD.number), why=PIPELINE),
+        FORWARD.flow(0, match(), why=PIPELINE),
+        FLOOD.flow(0, match(), Goto(PROTECT.number), why=PIPELINE),
+        *(PROTECT.flow(KNOWN, match(**held((ORIGIN, came), (TOWARDS, goes))), why=PIPELINE) for came, goes in horizon),
+        PROTECT.flow(0, match(), Goto(EMIT.number), why=PIPELINE),
+        EMIT.flow(KNOWN, match(**held((TOWARDS, TUNNEL))), *_key(), Output(OUT), why=PIPELINE),
+        EMIT.flow(0, match(), Output(OUT), why=PIPELINE),
+    )
+
+
+def _key() -> tuple[Action, ...]:
+    return (Move(SEGMENT, Bits("tun_id", 0, SEGMENT.width)),)
+
+
+def reach(endpoint: Endpoint, segment: Segment, way: Way) -> tuple[Flow, ...]:
+    """A known MAC, on one host: where it is from there."""
+    known = match(**held((SEGMENT, segment.id)), eth_dst=endpoint.mac)
+    return (FORWARD.flow(KNOWN, known, *_towards(way), Goto(PROTECT.number), why=(endpoint.path, segment.path)),)
+
+
+def flood(segment: Segment, here: tuple[str, ...], beyond: tuple[Way, ...]) -> tuple[Flow, ...]:
+    """Group traffic of a segment on one host: `here` are its members' ports, `beyond` the ways to its other members."""
+    copies: tuple[Action, ...] = (put(TOWARDS, GUEST),)
+    for port in here:
+        copies += (put(OUT, Port(port)), Resubmit(PROTECT.number))
+    abroad: tuple[Action, ...] = ()
+    for way in beyond:
+        abroad += (*_towards(way), Resubmit(PROTECT.number))
+    unknown = ((SEGMENT, segment.id), (TOWARDS, 0))
+    flows = [
+        FLOOD.flow(KNOWN, match(**held(*unknown, (ORIGIN, GUEST))), *copies, *abroad, why=(segment.path,)),
+        FLOOD.flow(GROUP, match(**held(*unknown)), *copies, why=(segment.path,)),
+    ]
+    if segment.strangers:
+        look = (Resubmit(MACS.number), Goto(FLOOD.number))
+        flows.append(FORWARD.flow(UNKNOWN, match(**held((SEGMENT, segment.id))), *look, why=(segment.path,)))
+    return tuple(flows)
+
+
+def tag(segment: Segment) -> tuple[Flow, ...]:
+    """The segment's tag on the uplink."""
+    if segment.vlan is None:
+        return ()
+    out = (PushVlan(), Set("vlan_vid", VLAN_PRESENT | segment.vlan), Output(OUT))
+    return (EMIT.flow(KNOWN, match(**held((SEGMENT, segment.id), (TOWARDS, WIRE))), *out, why=(segment.path,)),)
+
+
+def _towards(way: Way) -> tuple[Action, ...]:
+    return put(TOWARDS, way.place), put(OUT, Port(way.port))
