@@ -13,7 +13,7 @@ from typing import Any
 from weft.apps import admit, bridging, neighbours, translate
 from weft.apps.bridging import Way
 from weft.apps.flow import Flow, Program
-from weft.apps.pipeline import TUNNEL, WIRE, zones
+from weft.apps.pipeline import GUEST, TUNNEL, WIRE, zones
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
 
@@ -92,7 +92,7 @@ class Compiler:
             yield self._unit((at, "service", segment.name), service, segment, names.service_port(segment.name))
         for endpoint in site.local:
             yield self._unit((at, "admit", endpoint.name), admit.guest, endpoint, segment)
-            yield self._unit((at, "reach", endpoint.name), known, endpoint, segment, Way(endpoint.port, admit.GUEST))
+            yield self._unit((at, "reach", endpoint.name), known, endpoint, segment, Way(endpoint.port, GUEST))
         for endpoint, way in site.remote:
             yield self._unit((at, "reach", endpoint.name), known, endpoint, segment, way)
 

@@ -113,10 +113,8 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return f"move:{bits_text(source)}->{bits_text(target)}"
         case f.PushVlan(ethertype):
             return f"push_vlan:{ethertype:#06x}"
-        case f.PopVlan():
-            return "pop_vlan"
-        case f.DecTtl():
-            return "dec_ttl"
+        case f.PopVlan() | f.DecTtl():
+            return "pop_vlan" if isinstance(action, f.PopVlan) else "dec_ttl"
         case f.Ct():
             return _ct_text(action, tables)
         case f.Learn():

@@ -19,7 +19,22 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from weft.apps.fields import ARP, IP
-from weft.apps.flow import IN_PORT, LOCAL, NORMAL, Action, Ct, Flow, Nat, Output, Port, Resubmit, Set, mac_number, match
+from weft.apps.flow import (
+    IN_PORT,
+    LOCAL,
+    NORMAL,
+    Action,
+    Ct,
+    Flow,
+    Given,
+    Nat,
+    Output,
+    Port,
+    Resubmit,
+    Set,
+    mac_number,
+    match,
+)
 from weft.apps.pipeline import (
     ANSWER,
     ANSWERED,
@@ -63,10 +78,11 @@ class Outlet:
 
 def guard(outlet: Outlet) -> tuple[Flow, ...]:
     """A bridged guest is neither the host nor a tunnel's other end; tunnels pass untracked."""
-    def sort(priority: int, action: Action | None, **terms: object) -> Flow:
-        return SORT.flow(priority, match(**terms), *((action,) if action else ()), why=outlet.why)  # type: ignore[arg-type]
+    def sort(priority: int, action: Action | None, **terms: Given) -> Flow:
+        return SORT.flow(priority, match(**terms), *((action,) if action else ()), why=outlet.why)
 
-    patch, udp = Port(outlet.patch), {"eth_type": IP, "udp_dst": GENEVE}
+    udp: dict[str, Given] = {"eth_type": IP, "udp_dst": GENEVE}
+    patch = Port(outlet.patch)
     return (
         sort(120, SWITCH, in_port=LOCAL, ip_src=outlet.address, **udp),
         sort(120, SWITCH, in_port=Port(outlet.nic), ip_dst=outlet.address, **udp),
@@ -87,7 +103,7 @@ def _sort(outlet: Outlet) -> tuple[Flow, ...]:
     def track(zone: int, table: Table) -> Ct:
         return Ct(zone=zone, nat=Nat(), table=table.number)
 
-    whose = (
+    whose: tuple[tuple[int, dict[str, Given], tuple[Action, ...]], ...] = (
         (102, {"in_port": exit_port, "ip_dst": HAIRPIN}, (track(hairpin, ANSWER),)),
         (101, {"in_port": exit_port, "ip_dst": outlet.address}, (Resubmit(GUEST_TO_HOST.number),)),
         (100, {"in_port": exit_port, "eth_type": IP}, (track(zone, FROM_GUEST),)),
@@ -143,3 +159,8 @@ def _hairpin(outlet: Outlet, networks: tuple[IPv4Network, ...]) -> tuple[Flow, .
         ANSWERED.flow(0, match(), Output(IN_PORT), why=outlet.why),
         HOST_ANSWER.flow(0, answers, *to_host, why=outlet.why),
     )
+
+
+def base_flows(exit_port: str) -> tuple[Flow, ...]:
+    """What the agent lays on an uplink bridge before any controller is there: it switches, and untranslated packets stay inside."""
+    return (SORT.flow(0, match(), SWITCH, why=("agent",)), SORT.flow(1, match(in_port=Port(exit_port)), why=("agent",)))

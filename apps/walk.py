@@ -1,0 +1,210 @@
+"""One switch as its flows make it: what it does to a packet, table by table.
+
+The machine for tests, `weft lab ping` and proofs: it runs the very flows a real switch is told, with `learn()`, conntrack, NAT and
+NORMAL. `weft.apps.world` joins several of them into a fabric.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from weft.apps import flow as f
+from weft.apps.conntrack import Conntrack
+from weft.apps.fields import FIELDS
+from weft.apps.packet import Packet
+
+METADATA = {"in_port": 0, "tun_id": 0, "metadata": 0, "ct_state": 0, "ct_zone": 0, **{f"reg{n}": 0 for n in range(8)}}
+"""What a packet has besides its headers; a patch port clears it."""
+
+
+class Hop(NamedTuple):
+    """A packet met a flow in a table of a switch; no flow: the table has none for it, and it is dropped."""
+
+    switch: str
+    table: int
+    flow: f.Flow | None
+
+
+class Sent(NamedTuple):
+    port: str
+    packet: Packet
+
+
+class LoopError(Exception):
+    """A packet looked tables up more often than a switch allows (Open vSwitch: 4096 a packet)."""
+
+
+Key = tuple[tuple[str, int | None], ...]
+
+
+class Classifier:
+    """The flows of one table by the shape of their match, the way a switch's tuple space search has them."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[Key, dict[tuple[int, ...], f.Flow]] = {}
+
+    def add(self, flow: f.Flow, ports: dict[str, int]) -> None:
+        shape = tuple((term.field, term.mask) for term in flow.match)
+        values = tuple(ports[term.value.name] if isinstance(term.value, f.Port) else term.value for term in flow.match)
+        held = self._shapes.setdefault(shape, {})
+        if values not in held or held[values].priority <= flow.priority:
+            held[values] = flow
+
+    def find(self, packet: Packet) -> f.Flow | None:
+        best: f.Flow | None = None
+        for shape, held in self._shapes.items():
+            values = _values(shape, packet)
+            found = held.get(values) if values is not None else None
+            if found is not None and (best is None or found.priority > best.priority):
+                best = found
+        return best
+
+
+def _values(shape: Key, packet: Packet) -> tuple[int, ...] | None:
+    values = []
+    for field, mask in shape:
+        value = _read(packet, field)
+        if value is None:
+            return None
+        values.append(value if mask is None else value & mask)
+    return tuple(values)
+
+
+def _read(packet: Packet, field: str) -> int | None:
+    if field == "vlan_tci":
+        return packet["vlan_vid"] | packet["vlan_pcp"] << 13
+    return packet.get(field)
+
+
+@dataclass(slots=True)
+class Run:
+    """One packet on its way through one switch."""
+
+    packet: Packet
+    sent: list[Sent]
+    hops: list[Hop]
+    budget: int = 4096
+
+
+class Switch:
+    """A switch with these ports and flows. `deaf` ports get nothing from NORMAL (a VLAN of their own keeps them apart)."""
+
+    def __init__(self, name: str, ports: Iterable[str], flows: Iterable[f.Flow], tracker: Conntrack, deaf: Iterable[str] = ()) -> None:
+        self.name = name
+        self.ports = {port: number for number, port in enumerate(ports, 1)} | {"LOCAL": f.LOCAL}
+        self._names = {number: port for port, number in self.ports.items()}
+        self._tracker, self._deaf = tracker, set(deaf)
+        self._tables: dict[int, Classifier] = {}
+        self._stations: dict[tuple[int, int], int] = {}
+        for flow in flows:
+            if all(not isinstance(term.value, f.Port) or term.value.name in self.ports for term in flow.match):
+                self._tables.setdefault(flow.table, Classifier()).add(flow, self.ports)
+
+    def receive(self, port: str, packet: Packet) -> tuple[list[Sent], list[Hop]]:
+        """What leaves, by port name, and the flows met, in order. Raises LoopError."""
+        run = Run({**packet, **METADATA, "tun_id": packet.get("tun_id", 0), "in_port": self.ports[port]}, [], [])
+        self._look_up(0, run)
+        return run.sent, run.hops
+
+    def _look_up(self, table: int, run: Run) -> None:
+        run.budget -= 1
+        if run.budget < 0:
+            raise LoopError(self.name)
+        classifier = self._tables.get(table)
+        flow = classifier.find(run.packet) if classifier else None
+        run.hops.append(Hop(self.name, table, flow))
+        for action in flow.actions if flow else ():
+            self._act(action, run)
+
+    def _act(self, action: f.Action, run: Run) -> None:
+        match action:
+            case f.Goto(table) | f.Resubmit(table):
+                self._look_up(table, run)
+            case f.Output(port):
+                self._output(port, run)
+            case f.Ct():
+                self._track(action, run)
+            case f.Learn():
+                self._learn(action, run.packet)
+            case f.ToGroup() | f.ToMeter():
+                raise NotImplementedError(f"{action} is not walked yet")
+            case _:
+                self._edit(action, run.packet)
+
+    def _edit(self, action: f.Action, packet: Packet) -> None:
+        match action:
+            case f.Set(field, value, mask):
+                _write(packet, field, self._number(value, mask), mask)
+            case f.Move(source, target):
+                _write(packet, target.field, _extract(packet, source) << target.low, target.mask)
+            case f.PushVlan():
+                packet["vlan_vid"] = 0x1000
+            case f.PopVlan():
+                packet["vlan_vid"] = packet["vlan_pcp"] = 0
+            case f.DecTtl():
+                packet["nw_ttl"] -= 1
+
+    def _number(self, value: f.Value, mask: int | None) -> int:
+        if not isinstance(value, f.Port):
+            return value
+        low = (mask & -mask).bit_length() - 1 if mask else 0
+        return self.ports.get(value.name, 0) << low
+
+    def _track(self, ct: f.Ct, run: Run) -> None:
+        zone = ct.zone if isinstance(ct.zone, int) else _extract(run.packet, ct.zone)
+        tracked = self._tracker.track(zone, run.packet, ct.commit, ct.nat)
+        for action in ct.exec:
+            self._edit(action, tracked)
+        if ct.table is not None:
+            fork = replace(run, packet=tracked)
+            self._look_up(ct.table, fork)
+            run.budget = fork.budget
+
+    def _learn(self, learn: f.Learn, packet: Packet) -> None:
+        """The learned flow, with the numbers of this packet."""
+        terms: dict[str, tuple[int, int]] = {}
+        loads = []
+        for spec in learn.specs:
+            number = spec.source if isinstance(spec.source, int) else _extract(packet, spec.source)
+            if isinstance(spec, f.LearnLoad):
+                loads.append(f.Set(spec.target.field, number << spec.target.low, spec.target.mask))
+                continue
+            value, mask = terms.get(spec.target.field, (0, 0))
+            terms[spec.target.field] = value | number << spec.target.low, mask | spec.target.mask
+        flow = f.Flow(learn.table, learn.priority, f.match(**terms), tuple(loads), ("learned",))
+        self._tables.setdefault(learn.table, Classifier()).add(flow, self.ports)
+
+    def _output(self, port: f.Value | f.Bits, run: Run) -> None:
+        packet = run.packet
+        number = _extract(packet, port) if isinstance(port, f.Bits) else self._number(port, None)
+        if number == f.NORMAL:
+            self._normal(run)
+        elif number == f.IN_PORT:
+            self._send(packet["in_port"], run)
+        elif number == f.LOCAL & 0xFFFF or number != packet["in_port"]:
+            self._send(number, run)
+
+    def _send(self, number: int, run: Run) -> None:
+        if number in self._names:
+            headers = {field: value for field, value in run.packet.items() if field not in METADATA}
+            run.sent.append(Sent(self._names[number], {**headers, "tun_id": run.packet["tun_id"]}))
+
+    def _normal(self, run: Run) -> None:
+        """A learning switch with VLANs, all ports trunks."""
+        packet = run.packet
+        vlan, came = packet["vlan_vid"] & 0xFFF, packet["in_port"]
+        self._stations[vlan, packet["eth_src"]] = came
+        known = None if packet["eth_dst"] >> 40 & 1 else self._stations.get((vlan, packet["eth_dst"]))
+        targets = [number for name, number in self.ports.items() if name not in self._deaf] if known is None else [known]
+        for number in targets:
+            if number != came:
+                self._send(number, run)
+
+
+def _extract(packet: Packet, bits: f.Bits) -> int:
+    return (packet.get(bits.field, 0) & bits.mask) >> bits.low
+
+
+def _write(packet: Packet, field: str, value: int, mask: int | None) -> None:
+    mask = FIELDS[field].ones if mask is None else mask
+    packet[field] = packet.get(field, 0) & ~mask | value & mask
