@@ -175,7 +175,8 @@ class World:
     def _leave(self, place: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """Where a packet that leaves a port arrives next; stations keep it, and the service namespace may route it on."""
         if place in self._links:
-            return [(self._links[place], packet)]
+            through = packet if place[1].startswith("t.") else {**packet, "tun_id": 0}
+            return [(self._links[place], through)]
         switch, port = place
         host, _, bridge = switch.partition("/")
         for wire, nics in self._wires.items():
