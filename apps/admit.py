@@ -59,10 +59,10 @@ def guest(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
         enter = _enter(segment, GUEST, stranger=True)
         return (
             ADMIT.flow(GUARD, match(in_port=port, eth_src=segment.gateway_mac), why=why),
-            ADMIT.flow(ANY, match(in_port=port, vlan_tci=0), *enter, why=why),
+            ADMIT.flow(ANY, match(in_port=port, vlan_vid=0), *enter, why=why),
         )
     enter = _enter(segment, GUEST)
-    own: dict[str, Given] = {"in_port": port, "vlan_tci": 0, "eth_src": endpoint.mac}
+    own: dict[str, Given] = {"in_port": port, "vlan_vid": 0, "eth_src": endpoint.mac}
     flows = [ADMIT.flow(GUARD, match(**own, icmpv6_type=134), why=why)]
     flows.append(ADMIT.flow(GUARD, match(**own, eth_type=0x0800, ip_proto=UDP, udp_src=67), why=why))
     flows += [ADMIT.flow(priority, match(**own, **terms), *enter, why=why) for priority, terms in _own(endpoint, segment)]
@@ -116,11 +116,11 @@ def wire_guard(endpoint: Endpoint, segment: Segment, patch: str) -> tuple[Flow, 
 
 
 def service(segment: Segment, port: str) -> tuple[Flow, ...]:
-    return (ADMIT.flow(ANY, match(in_port=Port(port), vlan_tci=0), *_enter(segment, SERVICE), why=(segment.path,)),)
+    return (ADMIT.flow(ANY, match(in_port=Port(port), vlan_vid=0), *_enter(segment, SERVICE), why=(segment.path,)),)
 
 
 def _tag(segment: Segment, patch: str) -> dict[str, Given]:
-    tag: dict[str, Given] = {"vlan_tci": 0} if segment.vlan is None else {"vlan_vid": VLAN_PRESENT | segment.vlan}
+    tag: dict[str, Given] = {"vlan_vid": 0} if segment.vlan is None else {"vlan_vid": VLAN_PRESENT | segment.vlan}
     return {"in_port": Port(patch), **tag}
 
 

@@ -53,7 +53,6 @@ FIELDS: Mapping[str, Field] = {
         Field("eth_type", 16, BASIC, 5),
         Field("vlan_vid", 13, BASIC, 6),
         Field("vlan_pcp", 3, BASIC, 7),
-        Field("vlan_tci", 16, NXM0, 4),
         Field("ip_dscp", 6, BASIC, 8),
         Field("ip_proto", 8, BASIC, 10),
         Field("nw_ttl", 8, NXM1, 29),

@@ -110,10 +110,10 @@ def _sort(outlet: Outlet) -> tuple[Flow, ...]:
         (100, {"in_port": exit_port, "arp_spa": outlet.address}, AS_HOST),
         (82, {"in_port": LOCAL, "eth_dst": (0x010000000000, 0x010000000000)}, (SWITCH,)),
         (81, {"in_port": LOCAL, "ip_dst": HAIRPIN}, (track(hairpin, HOST_ANSWER),)),
-        (80, {"in_port": LOCAL, "vlan_tci": 0, "ip_src": outlet.address}, (track(zone, FROM_HOST),)),
-        (70, {"vlan_tci": 0, "eth_dst": mac, "ip_dst": outlet.address}, (track(zone, TO_HOST),)),
+        (80, {"in_port": LOCAL, "vlan_vid": 0, "ip_src": outlet.address}, (track(zone, FROM_HOST),)),
+        (70, {"vlan_vid": 0, "eth_dst": mac, "ip_dst": outlet.address}, (track(zone, TO_HOST),)),
         # Both kernels, the host's and the service namespace's, have neighbours on this wire.
-        (70, {"vlan_tci": 0, "eth_dst": mac, "eth_type": ARP, "arp_op": 2}, (Output(exit_port), SWITCH)),
+        (70, {"vlan_vid": 0, "eth_dst": mac, "eth_type": ARP, "arp_op": 2}, (Output(exit_port), SWITCH)),
     )
     return tuple(SORT.flow(priority, match(**terms), *actions, why=outlet.why) for priority, terms, actions in whose)
 

@@ -63,17 +63,11 @@ class Classifier:
 def _values(shape: Key, packet: Packet) -> tuple[int, ...] | None:
     values = []
     for field, mask in shape:
-        value = _read(packet, field)
+        value = packet.get(field)
         if value is None:
             return None
         values.append(value if mask is None else value & mask)
     return tuple(values)
-
-
-def _read(packet: Packet, field: str) -> int | None:
-    if field == "vlan_tci":
-        return packet["vlan_vid"] | packet["vlan_pcp"] << 13
-    return packet.get(field)
 
 
 @dataclass(slots=True)
