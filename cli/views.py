@@ -1,0 +1,164 @@
+"""What `weft show` shows: one function a word, from the fabric and what was reported of it to rows with stable keys."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from weft.apps.compile import Compiler
+from weft.apps.facts import States, facts
+from weft.apps.text import flow_text
+from weft.apps.why import source, switches
+from weft.cli.tables import Row
+from weft.topology import names
+from weft.topology.model import Endpoint, Fabric
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A fabric beside what is reported of it. `switches`: by datapath id in 16 hexadecimal digits."""
+
+    fabric: Fabric
+    states: States = field(default_factory=dict)
+    switches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alive: Mapping[str, bool] = field(default_factory=dict)
+    """By host: its agent was heard of lately."""
+
+    def state(self, host: str, key: str) -> tuple[str, str]:
+        """State and reason of one object of a host; ``waiting`` where its agent has not reported it."""
+        text = self.states.get(host, {}).get(key)
+        if text is None:
+            return "waiting", "the agent has not reported it"
+        reported = json.loads(text)
+        return reported.get("state", "waiting"), reported.get("reason", "")
+
+    def switch(self, dpid: int) -> Mapping[str, Any]:
+        return self.switches.get(f"{dpid:016x}", {})
+
+
+def hosts(seen: Seen) -> Iterator[Row]:
+    for host in seen.fabric.hosts.values():
+        wires = {name: seen.state(host.name, f"uplink/{name}")[0] for name in host.uplinks}
+        yield {
+            "host": host.name,
+            "address": str(host.address) if host.address else "",
+            "agent": "ok" if seen.alive.get(host.name) else "down",
+            "bridge": host.bridge,
+            "switch": "ok" if seen.switch(host.dpid).get("connected") else "down",
+            "uplinks": [f"{name} {state}" for name, state in wires.items()],
+            "guests": sum(guest.host == host.name for guest in seen.fabric.guests.values()),
+        }
+
+
+def guests(seen: Seen) -> Iterator[Row]:
+    for endpoint in seen.fabric.endpoints.values():
+        state, reason = endpoint_state(seen, endpoint)
+        yield {
+            "endpoint": endpoint.name,
+            "host": endpoint.host,
+            "segment": endpoint.segment,
+            "mac": endpoint.mac,
+            "ips": [str(address.ip) for address in endpoint.addresses],
+            "attach": endpoint.attach,
+            "state": state,
+            "reason": reason,
+        }
+
+
+def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
+    """An endpoint is wired when its port is there and its switch has the flows for it."""
+    state, reason = seen.state(endpoint.host, f"endpoint/{endpoint.name}")
+    switch = seen.switch(seen.fabric.hosts[endpoint.host].dpid)
+    if state == "wired" and not switch:
+        return "waiting", "no controller has reported its switch"
+    if state == "wired" and not switch.get("synced"):
+        return "waiting", "its switch does not have its flows yet"
+    return state, reason
+
+
+def segments(seen: Seen) -> Iterator[Row]:
+    for segment in seen.fabric.segments.values():
+        yield {
+            "segment": segment.name,
+            "mode": segment.mode,
+            "id": segment.id,
+            "subnets": [str(subnet.network) for subnet in segment.subnets],
+            "gateways": [str(subnet.gateway) for subnet in segment.subnets] if segment.served else [],
+            "uplink": segment.uplink or "",
+            "vlan": segment.vlan,
+            "mtu": segment.mtu,
+            "guests": len(seen.fabric.members(segment.name)),
+        }
+
+
+def switch_rows(seen: Seen) -> Iterator[Row]:
+    known = switches(seen.fabric)
+    for dpid, (host, bridge, _) in known.items():
+        yield _switch(f"{dpid:016x}", host, bridge, seen.switch(dpid))
+    for text, reported in seen.switches.items():
+        if int(text, 16) not in known:
+            yield _switch(text, "", reported.get("bridge", ""), reported)
+
+
+def _switch(dpid: str, host: str, bridge: str, reported: Mapping[str, Any]) -> Row:
+    connected = bool(reported.get("connected"))
+    return {
+        "dpid": dpid,
+        "host": host,
+        "bridge": bridge,
+        "connected": connected,
+        "flows": reported.get("flows", 0),
+        "state": ("in sync" if reported.get("synced") else "behind") if connected else "down",
+        "drift": reported.get("drift", ""),
+    }
+
+
+def links(seen: Seen) -> Iterator[Row]:
+    for host in seen.fabric.hosts.values():
+        for uplink in host.uplinks.values():
+            state, reason = seen.state(host.name, f"uplink/{uplink.name}")
+            yield _link(host.name, f"{uplink.bridge}/{uplink.nics[0]}", "uplink", uplink.name, state, reason)
+        tunnelled = any(segment.tunnelled for segment in seen.fabric.segments.values())
+        for other in seen.fabric.hosts.values() if tunnelled and host.address else ():
+            if other.name != host.name and other.address:
+                state, reason = seen.state(host.name, f"tunnel/{other.name}")
+                port = f"{host.bridge}/{names.tunnel_port(other.name)}"
+                yield _link(host.name, port, seen.fabric.overlay, other.name, state, reason)
+
+
+def _link(host: str, port: str, kind: str, to: str, state: str, reason: str) -> Row:
+    return {"host": host, "port": port, "kind": kind, "to": to, "state": state, "reason": reason}
+
+
+def flows(seen: Seen) -> Iterator[Row]:
+    programs = Compiler().compile(seen.fabric, facts(seen.states))
+    for dpid, (host, bridge, tables) in switches(seen.fabric).items():
+        words = {table.number: table.name for table in tables}
+        for flow in sorted(programs[dpid].flows(), key=lambda flow: (flow.table, -flow.priority)):
+            lines = [str(line) for path in flow.why if (line := source(seen.fabric, path))]
+            yield {
+                "switch": f"{host}/{bridge}",
+                "cookie": f"{flow.cookie:#x}",
+                "flow": flow_text(flow, words),
+                "source": lines,
+            }
+
+
+def macs(seen: Seen) -> Iterator[Row]:
+    for endpoint in seen.fabric.endpoints.values():
+        yield {"segment": endpoint.segment, "mac": endpoint.mac, "whose": endpoint.name, "host": endpoint.host, "port": endpoint.port}
+    for segment in seen.fabric.segments.values():
+        if segment.served:
+            port = names.service_port(segment.name)
+            yield {"segment": segment.name, "mac": segment.gateway_mac, "whose": "gateway", "host": "every", "port": port}
+
+
+VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
+    "hosts": hosts,
+    "guests": guests,
+    "segments": segments,
+    "switches": switch_rows,
+    "links": links,
+    "flows": flows,
+    "macs": macs,
+}
