@@ -1,0 +1,46 @@
+# `make lab` and `make test` need nothing but Debian 12 or 13, root and this checkout: they install what is missing.
+.PHONY: help setup lab check real test vm bench nightly docs clean
+.NOTPARALLEL:
+weft := .venv/bin/weft
+python := .venv/bin/python
+
+help:  ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile | column -t -s:
+
+setup:  ## install what is missing: Debian packages, and Python libraries into .venv
+	@tools/setup
+
+lab: setup  ## the shop of examples/shop.yaml on this machine, and who reaches whom in it
+	@$(weft) lab up examples/shop.yaml
+	@$(weft) lab ping
+	@echo "Look around: $(weft) show guests; $(weft) lab exec web1 -- ip address. Take it down: $(weft) lab down"
+
+check:  ## lint, types and every test that needs no root (under a minute)
+	@tools/setup check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	$(python) -m docs.print --check
+	$(python) -m pytest -m "not real"
+
+real: setup  ## the tests with real Open vSwitch, namespaces and packets (root)
+	$(python) -m pytest -m real
+
+test: setup check real  ## all of CI
+
+vm:  ## the shop on Debian's own kernel and its kernel datapath, under QEMU
+	@tools/setup vm
+	tests/vm/run
+
+bench:  ## figures beside those of peers, measured in the same run (root)
+	@tools/setup bench
+	PATH="$(CURDIR)/.peers/usr/bin:$$PATH" $(python) -m bench
+
+nightly: test vm bench  ## everything
+
+docs:  ## print the documents that are made from code
+	@tools/setup check
+	$(python) -m docs.print
+
+clean:  ## remove everything that is made here, .venv too
+	rm -rf .venv .vm .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
