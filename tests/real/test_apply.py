@@ -1,0 +1,72 @@
+"""A running lab is changed: only what changes is touched, and who did it is known."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.labs import Lab, lab, weft
+
+pytestmark = pytest.mark.real
+
+BEFORE = """
+fabric: change
+segments:
+  db: {mode: isolated, subnets: [10.0.9.0/24]}
+hosts:
+  kvm1: {address: 10.10.10.1/24}
+  kvm2: {address: 10.10.10.2/24}
+guests:
+  one: {host: kvm1, nics: [{segment: db, ip: 10.0.9.11}]}
+  two: {host: kvm2, nics: [{segment: db, ip: 10.0.9.12}]}
+"""
+ONE_MORE = BEFORE + "  three: {host: kvm2, nics: [{segment: db, ip: 10.0.9.13}]}\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Lab]:
+    file = tmp_path / "change.yaml"
+    file.write_text(BEFORE)
+    with lab(file, "change") as made:
+        yield made
+
+
+def test_a_guest_comes_and_goes_and_the_others_lose_nothing(here: Lab) -> None:
+    watching = here.start("one", "ping", "-q", "-i", "0.005", "-c", "1000", "-W", "1", "10.0.9.12")
+    time.sleep(0.5)
+    here.file.write_text(ONE_MORE)
+    here.run("apply", here.file)
+    assert here.pings("three", "10.0.9.11")
+    here.file.write_text(BEFORE)
+    here.run("apply", here.file)
+    assert not here.pings("one", "10.0.9.13")
+    output = watching.communicate(timeout=60)[0]
+    assert " 0% packet loss" in output
+
+
+def test_plan_says_what_apply_would_do_and_exits_with_2(here: Lab) -> None:
+    assert weft("plan", here.file).returncode == 0
+    here.file.write_text(ONE_MORE)
+    done = weft("plan", here.file)
+    assert done.returncode == 2
+    assert "three" in done.stdout
+    here.run("apply", here.file)
+    assert weft("plan", here.file).returncode == 0
+
+
+def test_a_broken_file_touches_nothing(here: Lab) -> None:
+    here.file.write_text(ONE_MORE.replace("10.0.9.13", "10.0.8.13"))
+    done = weft("apply", here.file)
+    assert done.returncode == 1
+    assert f"{here.file}:11:" in done.stderr
+    assert [row["endpoint"] for row in here.show("guests")] == ["one.eth0", "two.eth0"]
+
+
+def test_every_flow_of_a_switch_says_which_line_it_comes_from(here: Lab) -> None:
+    dumped = here.ovs("kvm1", "ovs-ofctl", "-OOpenFlow14", "--no-names", "dump-flows", "br-weft").splitlines()[1:]
+    assert dumped
+    line = next(line for line in dumped if "nw_src=10.0.9.11" in line)
+    assert f"{here.file}:9" in here.run("why", line)
+    for flow in dumped:
+        assert weft("why", flow).returncode == 0, flow

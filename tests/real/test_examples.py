@@ -1,0 +1,131 @@
+"""Every example comes up, and what must answer answers and what must not does not: real switches, real packets."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.labs import ROOT, Lab, lab, weft
+from tests.real.ovs import Ovs
+
+pytestmark = pytest.mark.real
+
+EXAMPLES = ROOT / "examples"
+FULL_SIZE = ("-M", "do", "-s")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Lab]:
+    with lab(EXAMPLES / "shop.yaml", "shop") as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def nat() -> Iterator[Lab]:
+    with lab(EXAMPLES / "nat.yaml", "nat") as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def vlans() -> Iterator[Lab]:
+    with lab(EXAMPLES / "vlans.yaml", "vlans") as here:
+        yield here
+
+
+@pytest.fixture(scope="module")
+def overlay() -> Iterator[Lab]:
+    with lab(EXAMPLES / "overlay.yaml", "overlay") as here:
+        yield here
+
+
+@pytest.mark.parametrize("example", ["shop", "nat", "vlans", "overlay"])
+def test_every_ping_is_answered_or_not_as_the_flows_say(example: str, request: pytest.FixtureRequest) -> None:
+    here: Lab = request.getfixturevalue(example)
+    pings = json.loads(here.run("lab", "ping", here.fabric, "--json"))
+    assert {ping["expected"] for ping in pings} == {True, False}
+    assert [ping for ping in pings if ping["expected"] != ping["answered"]] == []
+
+
+def addresses(here: Lab, segment: str) -> dict[str, str]:
+    return {row["endpoint"]: row["ips"][0] for row in here.show("guests") if row["segment"] == segment and row["ips"]}
+
+
+def tcp(here: Lab, client: str, server: str, address: str) -> float:
+    """Megabits a second that iperf3 gets through, full-size segments."""
+    listening = here.start(server, "iperf3", "-s", "-1")
+    try:
+        for _ in range(50):
+            done = here.exec(client, "iperf3", "-c", address, "-t", "1", "-J", "--connect-timeout", "500")
+            if done.returncode == 0:
+                return float(json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e6
+        raise AssertionError(done.stdout + done.stderr)
+    finally:
+        listening.kill()
+        listening.communicate()
+
+
+def test_full_size_tcp_crosses_the_overlay(overlay: Lab) -> None:
+    for segment in {row["segment"] for row in overlay.show("segments")}:
+        members = addresses(overlay, segment)
+        hosts = {row["endpoint"]: row["host"] for row in overlay.show("guests")}
+        pairs = [(a, b) for a in members for b in members if hosts[a] != hosts[b]]
+        if pairs:
+            one, other = pairs[0]
+            assert tcp(overlay, one.partition(".")[0], other.partition(".")[0], members[other]) > 5
+
+
+def test_full_size_tcp_crosses_nat_both_ways(nat: Lab) -> None:
+    guest = nat.show("guests")[0]["endpoint"].partition(".")[0]
+    assert tcp(nat, guest, "outside", "203.0.113.1") > 5
+
+
+def test_full_size_tcp_crosses_a_vlan(vlans: Lab) -> None:
+    segment = vlans.show("segments")[0]["segment"]
+    hosts = {row["endpoint"]: row["host"] for row in vlans.show("guests")}
+    members = addresses(vlans, segment)
+    one, other = next((a, b) for a in members for b in members if hosts[a] != hosts[b])
+    assert tcp(vlans, one.partition(".")[0], other.partition(".")[0], members[other]) > 5
+
+
+def test_a_nat_guest_is_seen_outside_as_its_host(nat: Lab) -> None:
+    guest = nat.show("guests")[0]
+    name = guest["endpoint"].partition(".")[0]
+    seen = nat.exec(name, "curl", "--silent", "--max-time", "5", "http://203.0.113.1/")
+    assert seen.returncode == 0, seen.stderr
+
+
+def test_traceroute_sees_the_gateway(nat: Lab) -> None:
+    guest = nat.show("guests")[0]["endpoint"].partition(".")[0]
+    gateway = nat.show("segments")[0]["gateways"][0]
+    done = nat.exec(guest, "ping", "-c", "1", "-t", "1", "-W", "2", "203.0.113.1")
+    assert f"From {gateway}" in done.stdout
+
+
+def test_a_bare_bridge_becomes_a_learning_switch_at_once(tmp_path: Path) -> None:
+    with Ovs() as ovs:
+        ovs.add_bridge("br0")
+        socket = ovs.rundir / "weft.sock"
+        running = subprocess.Popen([weft_path(), "controller", "--listen", f"unix:{socket}"], stderr=subprocess.DEVNULL)
+        try:
+            for number, tag in ((1, "tag=5"), (2, "tag=5"), (3, "tag=6")):
+                ovs.guest("br0", f"v{number}", f"10.5.0.{number}/24", tag)
+            ovs.vsctl("set-controller", "br0", f"unix:{socket}")
+            assert any(ovs.pings("v1", "10.5.0.2") for _ in range(20))
+        finally:
+            running.terminate()
+            assert running.wait(10) == 0
+
+
+def weft_path() -> str:
+    from tests.real.labs import WEFT
+
+    return str(WEFT)
+
+
+def test_a_second_lab_of_the_same_name_is_refused(shop: Lab) -> None:
+    done = weft("lab", "up", shop.file)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "weft lab down" in done.stderr
