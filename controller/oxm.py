@@ -1,0 +1,60 @@
+"""Matches as OXM fields, in the very bytes in which Open vSwitch gives them back in a dump."""
+
+from functools import lru_cache
+from struct import Struct
+
+from weft.apps.fields import FIELDS, Field
+from weft.apps.flow import Match, Port, Term
+from weft.controller.ports import Numbers
+
+_HEADER = Struct("!I")
+_RANK = {field.oxm_class << 7 | field.number: rank for rank, field in enumerate(FIELDS.values())}
+
+
+def header(field: Field, masked: bool = False) -> int:
+    """The 32 bits before a field's value (OpenFlow 1.4.1, 7.2.3.2)."""
+    octets = field.octets
+    return field.oxm_class << 16 | field.number << 9 | masked << 8 | (2 * octets if masked else octets)
+
+
+def field_bytes(name: str, value: int, mask: int | None = None) -> bytes:
+    """One OXM field: header, value and, where some bits do not count, the mask."""
+    field = FIELDS[name]
+    if mask is None or mask == field.ones:
+        return _HEADER.pack(header(field)) + value.to_bytes(field.octets, "big")
+    octets = field.octets
+    return _HEADER.pack(header(field, True)) + (value & mask).to_bytes(octets, "big") + mask.to_bytes(octets, "big")
+
+
+@lru_cache(65536)
+def _term(term: Term) -> bytes:
+    assert isinstance(term.value, int)
+    if term.field == "ct_state" and term.mask is None:
+        return field_bytes("ct_state", term.value, 0xFF)  # all the bits there are: the other 24 are not given back
+    return field_bytes(term.field, term.value, term.mask)
+
+
+def match_bytes(match: Match, numbers: Numbers) -> bytes | None:
+    """The OXMs of `match` without header and padding; None where it names a port that is not there."""
+    parts = []
+    for term in match:
+        if isinstance(term.value, Port):
+            number = numbers.get(term.value.name)
+            if number is None:
+                return None
+            parts.append(field_bytes(term.field, number, term.mask))
+        else:
+            parts.append(_term(term))
+    return b"".join(parts)
+
+
+def canonical(match: bytes) -> bytes:
+    """The fields of a match in the order of `FIELDS`: what switches other than Open vSwitch may give back shuffled."""
+    parts = []
+    at = 0
+    while at < len(match):
+        (head,) = _HEADER.unpack_from(match, at)
+        end = at + 4 + (head & 0xFF)
+        parts.append((_RANK.get(head >> 9, len(_RANK)), match[at:end]))
+        at = end
+    return b"".join(part for _, part in sorted(parts, key=lambda part: part[0]))
