@@ -1,7 +1,8 @@
 """The fabric as weft reasons about it: frozen, complete, every derived value filled in.
 
 A `Fabric` is made by `weft.topology.resolve` from what the user wrote (`weft.topology.schema`). Nothing here is optional in
-the sense of "to be worked out later"; None means that there is none. Objects keep the line they come from.
+the sense of "to be worked out later"; None means that there is none. Objects keep the line they come from, which does not
+count when two are compared: a line inserted above changes nothing.
 """
 
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ class Segment:
     gateway_mac: str
     strangers: bool
     """MACs that the model does not know may live here: learn them, flood what is unknown."""
-    source: Source
+    source: Source = field(compare=False)
 
     @property
     def path(self) -> str:
@@ -78,7 +79,7 @@ class Uplink:
     """``keep`` (what the NIC has moves to the bridge), ``none`` or an interface address in CIDR."""
     gateway: Address | None
     mtu: int
-    source: Source
+    source: Source = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Host:
     bridge: str
     dpid: int
     uplinks: Mapping[str, Uplink]
-    source: Source
+    source: Source = field(compare=False)
 
     @property
     def path(self) -> str:
@@ -113,7 +114,7 @@ class Endpoint:
     attach: Literal["tap", "netns", "port"]
     spoof: bool
     """True: may send from any address (a router guest)."""
-    source: Source
+    source: Source = field(compare=False)
 
     @property
     def path(self) -> str:
@@ -126,7 +127,7 @@ class Guest:
     host: str
     labels: Mapping[str, str]
     endpoints: tuple[Endpoint, ...]
-    source: Source
+    source: Source = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,182 @@
+"""Whether hosts can be wired as the file says: NICs, uplinks, the underlay, the lab."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+
+from weft.topology import names
+from weft.topology.check_segments import is_usable, overlap
+from weft.topology.document import Document, Faults
+from weft.topology.model import Address, Endpoint, Host, Interface
+from weft.topology.schema import Guest, Nic, Uplink
+from weft.topology.schema import Host as HostSpec
+from weft.topology.yaml12 import Path
+
+FIRST_LAB_UPLINK = 11
+"""A lab's hosts have .11, .12, … of `lab.outside`."""
+
+Complaints = Iterator[tuple[Path, str]]
+
+
+def check_hosts(document: Document, faults: Faults) -> None:
+    for path, host in document.items("hosts"):
+        for rest, what in (*_nics(host), *_uplinks(host)):
+            faults.add((*path, *rest), what)
+    for path, what in (*_underlay(document), *_plugged(document), *_outside(document), *_uplink_addresses(document)):
+        faults.add(path, what)
+
+
+def _nics(host: HostSpec) -> Complaints:
+    """A NIC is in one bridge at most; a bridge's NIC cannot carry macvtap (EBUSY), but its virtual functions are free."""
+    uses: list[tuple[Path, str]] = [
+        (("uplinks", name, "nics", place), nic) for name, uplink in host.uplinks.items() for place, nic in enumerate(uplink.nics)
+    ]
+    uses += [(("macvtap", nic), nic) for nic in host.macvtap]
+    taken: dict[str, Path] = {}
+    for path, nic in uses:
+        first = taken.setdefault(nic, path)
+        if first != path:
+            yield path, f'NIC "{nic}" is in {first[0]} "{first[1]}" already'.replace("uplinks ", "uplink ")
+    for name, pf in host.sriov.items():
+        at = taken.get(name)
+        if at and at[0] == "uplinks" and at[1] != pf.uplink:
+            yield ("sriov", name, "uplink"), f'NIC "{name}" is on uplink "{at[1]}", not "{pf.uplink}"'
+
+
+def _uplinks(host: HostSpec) -> Complaints:
+    for name, uplink in host.uplinks.items():
+        at = ("uplinks", name, "gateway")
+        if uplink.gateway is None:
+            continue
+        if isinstance(uplink.address, str):
+            yield at, "gateway needs an address beside it"
+        elif uplink.gateway not in uplink.address.network or not is_usable(uplink.gateway, uplink.address.network):
+            yield at, f"gateway {uplink.gateway} is not in {uplink.address.network}"
+        elif uplink.gateway == uplink.address.ip:
+            yield at, f"gateway {uplink.gateway} is the uplink's own address"
+
+
+def _underlay(document: Document) -> Complaints:
+    """Tunnels join hosts that hold guests of one segment, from address to address, all of one version."""
+    taken: dict[Address, Path] = {}
+    version: dict[int, Path] = {}
+    for path, host in document.items("hosts"):
+        if host.address is None:
+            continue
+        first = taken.setdefault(host.address.ip, path)
+        if first != path:
+            yield (*path, "address"), f'address {host.address.ip} is host "{first[1]}"\'s already (line {document.line(*first)})'
+        elder = next(iter(version.values()), path)
+        version.setdefault(host.address.version, path)
+        if len(version) > 1 and version[host.address.version] == path:
+            yield (*path, "address"), f'address {host.address.ip} is IPv{host.address.version}, host "{elder[1]}"\'s is not: tunnels need one version'
+    yield from _without_address(document)
+
+
+def _without_address(document: Document) -> Complaints:
+    spec, told = document.spec, set[str]()
+    spread: dict[str, list[str]] = {}
+    for guest in spec.guests.values():
+        for nic in guest.nics:
+            segment = spec.segments.get(nic.segment or "")
+            if segment and segment.mode != "bridged" and guest.host not in spread.setdefault(nic.segment or "", []):
+                spread[nic.segment or ""].append(guest.host)
+    for name, hosts in spread.items():
+        for host in hosts if len(hosts) > 1 else ():
+            if host in spec.hosts and spec.hosts[host].address is None and host not in told:
+                told.add(host)
+                other = next(peer for peer in hosts if peer != host)
+                yield ("hosts", host), f'needs an address for its tunnels: segment "{name}" has guests here and on "{other}"'
+
+
+def _plugged(document: Document) -> Complaints:
+    """A guest on a segment with an uplink needs it on its host."""
+    for path, guest in document.items("guests"):
+        for place, nic in enumerate(guest.nics):
+            wire = _needed_wire(document, guest, nic)
+            if wire:
+                what = f'host "{guest.host}" has no uplink "{wire}", which segment "{nic.segment}" needs'
+                yield (*path, "nics", place, "segment"), what
+
+
+def _needed_wire(document: Document, guest: Guest, nic: Nic) -> str | None:
+    host = document.spec.hosts.get(guest.host)
+    segment = document.spec.segments.get(nic.segment or "")
+    if host is None or segment is None or segment.uplink is None or segment.mode == "isolated":
+        return None
+    return None if segment.uplink in host.wires else segment.uplink
+
+
+def _uplink_addresses(document: Document) -> Complaints:
+    """Addresses on one physical network are different, and not those of what is translated behind it."""
+    taken: dict[tuple[str, Address], Path] = {}
+    for path, host in document.items("hosts"):
+        for name, uplink in host.uplinks.items():
+            if isinstance(uplink.address, str):
+                continue
+            at = (*path, "uplinks", name)
+            first = taken.setdefault((name, uplink.address.ip), at)
+            if first != at:
+                yield (*at, "address"), f'address {uplink.address.ip} is host "{first[1]}"\'s already (line {document.line(*first)})'
+            yield from _behind(document, at, name, uplink, uplink.address)
+
+
+def _behind(document: Document, at: Path, name: str, uplink: Uplink, address: Interface) -> Complaints:
+    for segment_name, segment in document.spec.segments.items():
+        for subnet in segment.subnets:
+            if segment.mode == "nat" and segment.uplink == name and overlap(subnet, address.network):
+                yield (*at, "address"), f'address {address} overlaps subnet {subnet} of segment "{segment_name}", which leaves by this uplink'
+
+
+def _outside(document: Document) -> Complaints:
+    lab = document.spec.lab
+    if lab is None:
+        return
+    last = FIRST_LAB_UPLINK + len(document.spec.hosts) - 1
+    if lab.outside.num_addresses - 2 < last:
+        yield ("lab", "outside"), f"outside {lab.outside} has no address .{last} for the last host"
+    for path, segment in document.items("segments"):
+        for place, subnet in enumerate(segment.subnets):
+            if segment.mode == "nat" and overlap(subnet, lab.outside):
+                yield (*path, "subnets", place), f"subnet {subnet} overlaps the lab's outside {lab.outside}"
+    for path, host in document.items("hosts"):
+        if host.address and overlap(host.address.network, lab.outside):
+            yield (*path, "address"), f"address {host.address} overlaps the lab's outside {lab.outside}"
+
+
+def lab_owner(document: Document, address: Address) -> str | None:
+    """Who has an address of the lab's outside already."""
+    lab = document.spec.lab
+    if lab is None or not isinstance(address, IPv4Address) or address not in lab.outside:
+        return None
+    number = int(address) - int(lab.outside.network_address)
+    if number == 1:
+        return "outside"
+    place = number - FIRST_LAB_UPLINK
+    return f'host "{list(document.spec.hosts)[place]}"' if 0 <= place < len(document.spec.hosts) else None
+
+
+def check_interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint], faults: Faults) -> None:
+    """No two interfaces of a host share a name, no two bridges a datapath id."""
+    taken: dict[tuple[str, str], Path] = {}
+    dpids: dict[int, Path] = {}
+    for path, host, dpid, interfaces in _interfaces(hosts, endpoints):
+        if dpid is not None and dpids.setdefault(dpid, path) != path:
+            faults.add(path, f"its datapath id {dpid:016x} is taken: choose another name")
+        for interface in interfaces:
+            first = taken.setdefault((host, interface), path)
+            if first != path:
+                line = faults.document.line(*first)
+                faults.add(path, f'its interface "{interface}" on host "{host}" is that of line {line} already: choose another name')
+
+
+def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Iterator[tuple[Path, str, int | None, list[str]]]:
+    for host in hosts.values():
+        at: Path = ("hosts", host.name)
+        peers = [names.tunnel_port(name) for name in hosts if name != host.name]
+        yield (*at, "bridge"), host.name, host.dpid, [host.bridge, *peers]
+        for name, uplink in host.uplinks.items():
+            ports = [names.patch_port(name), names.patch_peer(name), names.exit_port(name)]
+            yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *uplink.nics, *ports]
+    for endpoint in endpoints:
+        place = int(endpoint.nic.removeprefix("eth"))
+        yield ("guests", endpoint.guest, "nics", place), endpoint.host, None, [endpoint.port]

@@ -1,0 +1,210 @@
+"""From a document to the `Fabric`: everything checked, everything derived, every fault said at once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from weft.topology import names
+from weft.topology.addresses import Plug, allot
+from weft.topology.check_hosts import check_hosts, check_interfaces
+from weft.topology.check_names import check_names
+from weft.topology.check_segments import V6_MTU_MIN, check_segments, gateway_of
+from weft.topology.document import Document, Faults
+from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Subnet, Uplink
+from weft.topology.scalars import OUTSIDE
+from weft.topology.schema import AttachPort, Nic
+from weft.topology.schema import Host as HostSpec
+from weft.topology.schema import Segment as SegmentSpec
+from weft.topology.unsupported import refuse_unsupported
+
+WIRE_MTU = 1500
+GENEVE = {4: 58, 6: 78}
+"""What a tunnel takes off the underlay's MTU: outer IP, UDP, geneve with 8 bytes of options, the inner Ethernet header."""
+
+LAB_UPLINK, LAB_NIC = "underlay", "under0"
+"""What a lab gives a host without uplinks, so that its tunnels have a bridge that owns the underlay address."""
+
+
+def resolve(document: Document, lab: bool = False) -> Fabric:
+    """The fabric that a document describes; `lab`: as `weft lab` builds it. Raises WeftError with a line for each fault."""
+    faults = Faults(document)
+    check_names(document, faults)
+    check_segments(document, faults)
+    check_hosts(document, faults)
+    refuse_unsupported(document, faults)
+    hosts = _hosts(document, lab)
+    segments = _segments(document, hosts, faults)
+    endpoints = _endpoints(document, segments, lab, faults)
+    check_interfaces(hosts, endpoints.values(), faults)
+    faults.throw()
+    outside = document.spec.lab.outside if document.spec.lab else OUTSIDE
+    return Fabric(
+        name=document.spec.fabric,
+        overlay="geneve",
+        segments=segments,
+        hosts=hosts,
+        guests=_guests(document, endpoints.values()),
+        endpoints=endpoints,
+        lab=Lab(outside) if lab or document.spec.lab else None,
+    )
+
+
+# ---- hosts
+
+
+def _hosts(document: Document, lab: bool) -> dict[str, Host]:
+    fabric = document.spec.fabric
+    made = {}
+    for name, spec in document.spec.hosts.items():
+        uplinks = {uplink: _uplink(document, name, uplink) for uplink in spec.uplinks}
+        if lab and not uplinks:
+            uplinks[LAB_UPLINK] = _lab_uplink(document, name)
+        dpid = names.dpid(fabric, name, spec.bridge)
+        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name))
+    return made
+
+
+def _uplink(document: Document, host: str, name: str) -> Uplink:
+    spec, bridge = document.spec.hosts[host].uplinks[name], names.uplink_bridge(name)
+    source = document.source("hosts", host, "uplinks", name)
+    dpid = names.dpid(document.spec.fabric, host, bridge)
+    return Uplink(name, bridge, dpid, spec.nics, str(spec.address), spec.gateway, spec.mtu, source)
+
+
+def _lab_uplink(document: Document, host: str) -> Uplink:
+    bridge = names.uplink_bridge(LAB_UPLINK)
+    dpid = names.dpid(document.spec.fabric, host, bridge)
+    return Uplink(LAB_UPLINK, bridge, dpid, (LAB_NIC,), "keep", None, WIRE_MTU, document.source("hosts", host))
+
+
+# ---- segments
+
+
+def _segments(document: Document, hosts: Mapping[str, Host], faults: Faults) -> dict[str, Segment]:
+    spec = document.spec
+    ids = segment_ids(spec.fabric, spec.segments)
+    spoofing = {nic.segment for guest in spec.guests.values() for nic in guest.nics if nic.spoof}
+    return {
+        name: Segment(
+            name=name,
+            mode=segment.mode,
+            id=ids[name],
+            subnets=tuple(Subnet(subnet, gateway_of(segment, subnet)) for subnet in segment.subnets),
+            uplink=segment.uplink,
+            vlan=segment.vlan,
+            mtu=_mtu(document, name, segment, hosts, faults),
+            gateway_mac=names.mac(spec.fabric, f"gateway/{name}"),
+            strangers=segment.mode == "bridged" or name in spoofing,
+            source=document.source("segments", name),
+        )
+        for name, segment in spec.segments.items()
+    }
+
+
+def segment_ids(fabric: str, segments: Iterable[str]) -> dict[str, int]:
+    """1 to 2**24-1 by hash; where two meet, the later name goes to the next free number."""
+    ids: dict[str, int] = {}
+    taken: set[int] = set()
+    for name in sorted(segments):
+        number = names.digest(f"segment/{fabric}/{name}", 24)
+        while number == 0 or number in taken:
+            number = (number + 1) % (1 << 24)
+        taken.add(number)
+        ids[name] = number
+    return ids
+
+
+def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str, Host], faults: Faults) -> int:
+    leaves, why = _mtu_left(document, segment, hosts)
+    if segment.mtu is None:
+        if leaves < V6_MTU_MIN and segment.ipv6:
+            faults.add(("segments", name), f"{why} leaves {leaves} bytes, less than the {V6_MTU_MIN} that IPv6 needs")
+        return leaves
+    if segment.mtu > leaves:
+        faults.add(("segments", name, "mtu"), f"mtu {segment.mtu} is more than the {leaves} that {why} leaves")
+    return segment.mtu
+
+
+def _mtu_left(document: Document, segment: SegmentSpec, hosts: Mapping[str, Host]) -> tuple[int, str]:
+    """The largest packet that fits everywhere, and what sets that limit. All hosts count: a guest may move."""
+    if segment.mode == "bridged":
+        wires = [uplink.mtu for host in hosts.values() for name, uplink in host.uplinks.items() if name == segment.uplink]
+        return min(wires, default=WIRE_MTU), f'uplink "{segment.uplink}"'
+    specs = document.spec.hosts.values()
+    underlays = [_underlay_mtu(host) - GENEVE[host.address.version] for host in specs if host.address]
+    return min(underlays, default=WIRE_MTU - GENEVE[4]), "the overlay"
+
+
+def _underlay_mtu(host: HostSpec) -> int:
+    """Of the uplink that has the underlay address; where none says so, of the first."""
+    for uplink in host.uplinks.values():
+        if not isinstance(uplink.address, str) and host.address and uplink.address.ip == host.address.ip:
+            return uplink.mtu
+    return next((uplink.mtu for uplink in host.uplinks.values()), WIRE_MTU)
+
+
+# ---- guests
+
+
+def _endpoints(document: Document, segments: Mapping[str, Segment], lab: bool, faults: Faults) -> dict[str, Endpoint]:
+    plugs = list(_plugs(document, segments))
+    _same_macs(plugs, segments, faults)
+    addresses = allot(plugs, document, faults)
+    return {plug.name: _endpoint(document, plug, addresses, lab) for plug in plugs}
+
+
+def _plugs(document: Document, segments: Mapping[str, Segment]) -> Iterable[Plug]:
+    spec = document.spec
+    for guest_name, guest in spec.guests.items():
+        for place, nic in enumerate(guest.nics):
+            segment = segments.get(nic.segment or "")
+            if guest.host in spec.hosts and segment:
+                name = f"{guest_name}.eth{place}"
+                mac = nic.mac or names.mac(spec.fabric, name)
+                yield Plug(("guests", guest_name, "nics", place), name, nic, segment, mac)
+
+
+def _same_macs(plugs: Iterable[Plug], segments: Mapping[str, Segment], faults: Faults) -> None:
+    taken = {segment.gateway_mac: f'the gateway of segment "{segment.name}"' for segment in segments.values()}
+    for plug in plugs:
+        first = taken.setdefault(plug.mac, f'"{plug.name}"')
+        if first != f'"{plug.name}"':
+            faults.add((*plug.path, "mac"), f"mac {plug.mac} is already that of {first}")
+
+
+def _endpoint(document: Document, plug: Plug, addresses: Mapping[str, tuple[Interface, ...]], lab: bool) -> Endpoint:
+    guest, _, nic = plug.name.partition(".")
+    return Endpoint(
+        name=plug.name,
+        guest=guest,
+        nic=nic,
+        host=document.spec.guests[guest].host,
+        segment=plug.segment.name,
+        mac=plug.mac,
+        addresses=addresses[plug.name],
+        port=_port(plug.nic, guest, nic),
+        attach=_attach(plug.nic, lab),
+        spoof=plug.nic.spoof,
+        source=document.source(*plug.path),
+    )
+
+
+def _port(spec: Nic, guest: str, nic: str) -> str:
+    return spec.attach.port if isinstance(spec.attach, AttachPort) else names.endpoint_port(guest, nic)
+
+
+def _attach(spec: Nic, lab: bool) -> Literal["tap", "netns", "port"]:
+    if isinstance(spec.attach, AttachPort):
+        return "port"
+    if spec.attach == "netns" or (spec.attach is None and lab):
+        return "netns"
+    return "tap"
+
+
+def _guests(document: Document, endpoints: Iterable[Endpoint]) -> dict[str, Guest]:
+    owned: dict[str, list[Endpoint]] = {name: [] for name in document.spec.guests}
+    for endpoint in endpoints:
+        owned[endpoint.guest].append(endpoint)
+    return {
+        name: Guest(name, spec.host, spec.labels, tuple(owned[name]), document.source("guests", name))
+        for name, spec in document.spec.guests.items()
+    }

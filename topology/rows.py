@@ -1,0 +1,99 @@
+"""From the fabric to what each host should have: the contents of the hosts' rows in the store (`weft.topology.hostrow`)."""
+
+from collections.abc import Iterator
+
+from weft.topology import names
+from weft.topology.hostrow import BridgeSpec, EndpointSpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
+
+Row = tuple[str, Spec]
+
+
+def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
+    """Every host's objects by key (``endpoint/web1.eth0``)."""
+    local: dict[str, list[Endpoint]] = {name: [] for name in fabric.hosts}
+    for endpoint in fabric.endpoints.values():
+        local[endpoint.host].append(endpoint)
+    tunnels = any(segment.tunnelled for segment in fabric.segments.values())
+    leaving = {segment.uplink for segment in fabric.segments.values() if _leaves(segment)}
+    rows = {}
+    for name, host in fabric.hosts.items():
+        row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid)}
+        row |= (_uplink(host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
+        if tunnels:
+            row |= _tunnels(fabric, host)
+        row |= _services(fabric, host, local[name])
+        row |= _endpoints(fabric, host, local[name])
+        rows[name] = row
+    return rows
+
+
+def _leaves(segment: Segment) -> bool:
+    """By the service namespace; what is bridged leaves by itself."""
+    return segment.uplink is not None and segment.mode in ("nat", "routed")
+
+
+def _uplink(host: Host, uplink: Uplink, leaves: bool) -> Row:
+    return f"uplink/{uplink.name}", UplinkSpec(
+        name=uplink.name,
+        bridge=uplink.bridge,
+        dpid=uplink.dpid,
+        integration=host.bridge,
+        nic=uplink.nics[0],
+        address=uplink.address,
+        gateway=str(uplink.gateway) if uplink.gateway else None,
+        mtu=uplink.mtu,
+        patch=names.patch_port(uplink.name),
+        patch_peer=names.patch_peer(uplink.name),
+        exit=names.exit_port(uplink.name) if leaves else None,
+    )
+
+
+def _tunnels(fabric: Fabric, host: Host) -> Iterator[Row]:
+    """To every other host that has an underlay address."""
+    for name, peer in fabric.hosts.items():
+        if host.address and peer.address and name != host.name:
+            port, local, remote = names.tunnel_port(name), str(host.address.ip), str(peer.address.ip)
+            yield f"tunnel/{name}", TunnelSpec(port, host.bridge, fabric.overlay, local, remote)
+
+
+def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:
+    here = {endpoint.segment for endpoint in local}
+    for name, segment in fabric.segments.items():
+        if segment.served and name in here:
+            addresses = tuple(f"{subnet.gateway}/{subnet.network.prefixlen}" for subnet in segment.subnets)
+            uplink = segment.uplink if _leaves(segment) else None
+            # The port's name inside as well: a segment may be called `default`, which no interface may (it is a sysctl).
+            port = names.service_port(name)
+            mac = segment.gateway_mac
+            yield f"service/{name}", ServiceSpec(name, port, host.bridge, port, mac, addresses, segment.mtu, uplink)
+
+
+def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:
+    routed: set[tuple[str, int]] = set()
+    for endpoint in local:
+        segment = fabric.segments[endpoint.segment]
+        yield f"endpoint/{endpoint.name}", EndpointSpec(
+            name=endpoint.name,
+            guest=endpoint.guest,
+            port=endpoint.port,
+            bridge=host.bridge,
+            attach=endpoint.attach,
+            inside=endpoint.nic,
+            mac=endpoint.mac,
+            addresses=tuple(str(address) for address in endpoint.addresses),
+            gateways=tuple(_gateways(endpoint, segment, routed)),
+            mtu=segment.mtu,
+            segment=segment.name,
+        )
+
+
+def _gateways(endpoint: Endpoint, segment: Segment, routed: set[tuple[str, int]]) -> Iterator[str]:
+    """A guest's default routes: one for each IP version, by the first NIC that has a way out of its segment."""
+    own = {address.ip for address in endpoint.addresses}
+    for subnet in segment.subnets if segment.mode != "isolated" else ():
+        key = (endpoint.guest, subnet.network.version)
+        reaches = any(address.ip in subnet.network for address in endpoint.addresses)
+        if reaches and subnet.gateway not in own and key not in routed:
+            routed.add(key)
+            yield str(subnet.gateway)

@@ -1,0 +1,94 @@
+"""What a fabric file may say and weft does not do yet: refused, never ignored."""
+
+from collections.abc import Iterator
+
+from weft.topology.document import Document, Faults
+from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic, Segment, Uplink
+from weft.topology.yaml12 import Path
+
+LATER = "not supported yet"
+
+_SECTIONS = ("policies", "invariants", "services", "mirrors", "qos", "switches", "links")
+
+
+def refuse_unsupported(document: Document, faults: Faults) -> None:
+    for path, what in _found(document):
+        faults.add(path, what)
+
+
+def _found(document: Document) -> Iterator[tuple[Path, str]]:
+    yield from _whole_fabric(document)
+    for path, segment in document.items("segments"):
+        for key, what in _segment(segment):
+            yield (*path, key), f"{what} {LATER}"
+    for path, host in document.items("hosts"):
+        for rest, what in _host(host):
+            yield (*path, *rest), f"{what} {LATER}"
+    for path, guest in document.items("guests"):
+        for place, nic in enumerate(guest.nics):
+            for key, what in _nic(nic):
+                yield (*path, "nics", place, key), f"{what} {LATER}"
+
+
+def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
+    spec = document.spec
+    if spec.overlay.type == "stt":
+        yield ("overlay", "type"), "stt is in no maintained kernel: use geneve"
+    elif spec.overlay.type != "geneve":
+        yield ("overlay", "type"), f"{spec.overlay.type} is {LATER}"
+    for section in _SECTIONS:
+        for path, _ in document.items(section):
+            yield path, LATER
+    if spec.monitor is not None:
+        yield ("monitor",), f"monitor is {LATER}"
+
+
+def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
+    served = segment.mode != "bridged"
+    table = {
+        "mode": (segment.mode == "routed", "mode routed is"),
+        "dhcp": (segment.dhcp is not False, "dhcp is"),
+        "dns": (segment.dns, "dns is"),
+        "forwards": (bool(segment.forwards), "port forwarding is"),
+        "routes": (bool(segment.routes), "routes are"),
+        "span": (segment.span != "fabric", f"span {segment.span} is"),
+        "private": (segment.private, "private is"),
+        "policy": (segment.policy != "open", f"policy {segment.policy} is"),
+        "host": (segment.host, "an address of the host in a segment is"),
+        "multicast": (segment.multicast == "snoop", "multicast snoop is"),
+        "qinq": (segment.qinq, "qinq is"),
+    }
+    yield from ((key, what) for key, (asked, what) in table.items() if asked)
+    if segment.mode == "nat" and segment.ipv6:
+        yield "subnets", "an IPv6 subnet on a nat segment is"
+    elif segment.ra or (segment.ra is None and segment.ipv6 and served):
+        said = "ra is" if segment.ra else "router advertisements for its IPv6 subnet (write ra: false) are"
+        yield "ra" if segment.ra else "subnets", said
+
+
+def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is"), ("libvirt", "libvirt is")):
+        if getattr(host, key):
+            yield (key,), what
+    for name, uplink in host.uplinks.items():
+        yield from ((("uplinks", name, key), what) for key, what in _uplink(uplink))
+
+
+def _uplink(uplink: Uplink) -> Iterator[tuple[str, str]]:
+    if uplink.bond != "none":
+        yield "bond", f"bond {uplink.bond} is"
+    elif len(uplink.nics) > 1:
+        yield "nics", "more than one NIC on an uplink is"
+    if uplink.address == "dhcp":
+        yield "address", "address dhcp is"
+
+
+def _nic(nic: Nic) -> Iterator[tuple[str, str]]:
+    if nic.trunk is not None:
+        yield "trunk", "a trunk is"
+    if nic.attach == "libvirt":
+        yield "attach", "attach libvirt is"
+    elif isinstance(nic.attach, AttachVf):
+        yield "attach", "a virtual function is"
+    elif isinstance(nic.attach, AttachMacvtap):
+        yield "attach", "macvtap is"
