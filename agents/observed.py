@@ -1,0 +1,66 @@
+"""What an agent found on its host."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+HERE = ""
+"""The agent's own network namespace, among the names of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One network device."""
+
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    ours: str
+    """What it was made for (``endpoint/web1.eth0``); empty: not ours."""
+    addresses: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
+    """By this device: (network or ``default``, gateway or empty for on-link)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    name: str
+    ours: bool
+    dpid: int
+    controller: str | None
+    mac: str | None
+    settings: bool
+    """Fail mode, protocols and in-band are as we want them."""
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    name: str
+    bridge: str
+    ours: bool
+    kind: str
+    options: Mapping[str, str]
+    ofport: int | None
+    """None: not decided yet; -1: Open vSwitch could not open it."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a plan looks at."""
+
+    datapath: str
+    """``system`` (kernel) or ``netdev`` (userspace)."""
+    bridges: Mapping[str, Bridge] = field(default_factory=dict)
+    ports: Mapping[str, Port] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, Link]] = field(default_factory=dict)
+    """By namespace; `HERE` is the agent's own."""
+    deaf: frozenset[str] = frozenset()
+    based: frozenset[str] = frozenset()
+    """Uplink bridges that have their base flows."""
+    services: str = ""
+    """Digest of what the service namespace was set to."""
+    protected: Mapping[str, str] = field(default_factory=dict)
+    """NICs that must not be touched, and who is reached by them."""

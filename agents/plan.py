@@ -1,0 +1,252 @@
+"""From what a host should have and what it has to what is to be done, in order. Pure: it prints before it runs.
+
+Every action is safe to do again, and a plan made after a kill at any point goes on from what it sees. Nothing without our mark is
+touched; a link or a bridge that has a name of ours and not our mark is a failure of the object that wants it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, ip_address
+
+from weft.agents import steps as s
+from weft.agents.observed import HERE, Observed
+from weft.agents.steps import Action
+from weft.topology.hostrow import BridgeSpec, EndpointSpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.names import namespace, service_namespace
+
+Wanted = Mapping[str, Spec]
+Failures = dict[str, tuple[str, str]]
+"""By object: state (``waiting`` or ``failed``) and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: list[Action]
+    failures: Failures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A veth or tap that should be: host side `name`, for object `key`."""
+
+    key: str
+    name: str
+    make: s.MakeVeth | s.MakeTap
+
+
+def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str | None) -> Plan:
+    """What brings this host to `wanted`, and what of it cannot be had now."""
+    failures = refused(wanted, seen)
+    able = {key: spec for key, spec in wanted.items() if key not in failures}
+    services = service_namespace(fabric, host)
+    pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
+    actions = [
+        *_remove(fabric, able, seen, pairs),
+        *_bridges(able, seen, controller),
+        *_links(pairs, able, seen),
+        *_insides(fabric, able, seen, services),
+        *_ports(able, seen),
+        *_addresses(able, seen),
+        *_services(able, seen, services),
+    ]
+    return Plan(actions, failures)
+
+
+def refused(wanted: Wanted, seen: Observed) -> Failures:
+    """What cannot be had as things are, in the user's words."""
+    failures: Failures = {}
+    here = seen.links.get(HERE, {})
+    for key, spec in wanted.items():
+        if isinstance(spec, UplinkSpec):
+            elsewhere = seen.ports.get(spec.nic)
+            if spec.nic not in here:
+                failures[key] = "failed", f"NIC {spec.nic} does not exist"
+            elif elsewhere and elsewhere.bridge != spec.bridge:
+                failures[key] = "failed", f"NIC {spec.nic} is in bridge {elsewhere.bridge}: take it out first"
+            elif not elsewhere and spec.nic in seen.protected:
+                reached = seen.protected[spec.nic]
+                failures[key] = "failed", f"NIC {spec.nic} carries the address that {reached} is reached by: not moved"
+        elif isinstance(spec, EndpointSpec) and spec.attach == "port":
+            if spec.port not in here and spec.port not in seen.ports:
+                failures[key] = "waiting", f"there is no port {spec.port} yet"
+            elif spec.port in seen.ports and seen.ports[spec.port].bridge != spec.bridge:
+                failures[key] = "failed", f"port {spec.port} is in bridge {seen.ports[spec.port].bridge}: take it out first"
+        name = spec.name if isinstance(spec, BridgeSpec) else spec.bridge if isinstance(spec, UplinkSpec) else ""
+        if name in seen.bridges and not seen.bridges[name].ours:
+            failures[key] = "failed", f"a bridge {name} is there that is not weft's: rename or remove it"
+    return failures
+
+
+def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Pair]:
+    for key, spec in able.items():
+        if isinstance(spec, EndpointSpec) and spec.attach == "netns":
+            yield Pair(key, spec.port, s.MakeVeth(spec.port, namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu))
+        elif isinstance(spec, EndpointSpec) and spec.attach == "tap":
+            yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu))
+        elif isinstance(spec, ServiceSpec):
+            yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.inside, spec.mac, spec.mtu))
+        elif isinstance(spec, UplinkSpec) and spec.exit is not None:
+            mac = seen.links[HERE][spec.nic].mac
+            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.name, mac, spec.mtu))
+
+
+def _remove(fabric: str, able: Wanted, seen: Observed, pairs: Mapping[str, Pair]) -> Iterator[Action]:
+    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in able.values()}
+    wanted_ports = {name for name, *_ in _wanted_ports(able)}
+    for bridge in seen.bridges.values():
+        if bridge.ours and bridge.name not in bridges:
+            yield from _give_back(bridge.name, seen)
+            yield Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))
+    for port in seen.ports.values():
+        stale = port.name not in wanted_ports or port.error
+        if port.ours and port.bridge in bridges and port.name != port.bridge and stale:
+            yield Action("remove", port.name, f"port of {port.bridge}", s.RemovePort(port.bridge, port.name))
+    for link in seen.links.get(HERE, {}).values():
+        if link.ours and link.name not in pairs:
+            yield Action("remove", link.name, link.kind, s.RemoveLink(link.name, _guest_space(fabric, link.ours)))
+
+
+def _guest_space(fabric: str, ours: str) -> str | None:
+    """The namespace that a link of ours leads to, where it is a guest's and may go with its last link."""
+    kind, _, name = ours.partition("/")
+    return namespace(fabric, name.partition(".")[0]) if kind == "endpoint" else None
+
+
+def _give_back(bridge: str, seen: Observed) -> Iterator[Action]:
+    """An uplink bridge that goes returns its addresses to its NIC."""
+    local, here = seen.links.get(HERE, {}).get(bridge), seen.links.get(HERE, {})
+    nics = [name for name in seen.bridges[bridge].ports if name != bridge and name in here and not here[name].ours]
+    if local and local.addresses and nics:
+        yield Action("move", ", ".join(local.addresses), f"from {bridge} back to {nics[0]}", s.MoveAddresses(bridge, nics[0]))
+
+
+def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[Action]:
+    for spec in able.values():
+        if not isinstance(spec, BridgeSpec | UplinkSpec):
+            continue
+        uplink = spec if isinstance(spec, UplinkSpec) else None
+        name = uplink.bridge if uplink else spec.name
+        mac = seen.links[HERE][uplink.nic].mac if uplink else None
+        found = seen.bridges.get(name)
+        if found is None:
+            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac))
+        elif not found.settings or (found.dpid, found.controller, found.mac) != (spec.dpid, controller, mac):
+            yield Action("change", name, "bridge", s.SetBridge(name, spec.dpid, controller, mac))
+        if uplink and name not in seen.based:
+            yield Action("add", name, "base flows", s.BaseFlows(name, uplink.exit))
+
+
+def _links(pairs: Mapping[str, Pair], able: Wanted, seen: Observed) -> Iterator[Action]:
+    here = seen.links.get(HERE, {})
+    for pair in pairs.values():
+        found = here.get(pair.name)
+        mtu = pair.make.mtu
+        if found is None or not found.up or found.ours != pair.key:
+            kind = "veth" if isinstance(pair.make, s.MakeVeth) else "tap"
+            yield Action("add", pair.name, kind, pair.make)
+        elif found.mtu != mtu:
+            yield Action("change", pair.name, f"mtu {mtu}", s.SetUp(pair.name, mtu))
+    nics = {spec.nic: spec.mtu for spec in able.values() if isinstance(spec, UplinkSpec)}
+    for nic, mtu in nics.items():
+        if not here[nic].up or here[nic].mtu != mtu:
+            yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu))
+    deaf = {*pairs, *nics} if seen.datapath == "netdev" else set()
+    if deaf != seen.deaf:
+        detail = "the kernel leaves these to Open vSwitch"
+        yield Action("change", ", ".join(sorted(deaf ^ seen.deaf)), detail, s.Deafen(tuple(sorted(deaf))))
+
+
+def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Action]:
+    for spec in able.values():
+        if isinstance(spec, EndpointSpec) and spec.attach == "netns":
+            inside = s.SetInside(namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu, spec.addresses, spec.gateways)
+        elif isinstance(spec, ServiceSpec):
+            inside = s.SetInside(services, spec.inside, spec.mac, spec.mtu, spec.addresses, ())
+        else:
+            continue
+        if not _is_set(inside, seen):
+            detail = " ".join((inside.namespace, *inside.addresses))
+            yield Action("change", inside.name, detail, inside)
+
+
+def _is_set(inside: s.SetInside, seen: Observed) -> bool:
+    found = seen.links.get(inside.namespace, {}).get(inside.name)
+    if found is None or not found.up or (found.mac, found.mtu) != (inside.mac, inside.mtu):
+        return False
+    ways = {gateway for network, gateway in found.routes if network == "default"}
+    return set(found.addresses) == set(inside.addresses) and ways >= set(inside.gateways)
+
+
+def _wanted_ports(able: Wanted) -> Iterator[tuple[str, str, str, dict[str, str], int | None]]:
+    """Name, bridge, kind, options and tag of every port that should be."""
+    for spec in able.values():
+        match spec:
+            case EndpointSpec() | ServiceSpec():
+                yield spec.port, spec.bridge, "", {}, None
+            case TunnelSpec():
+                options = {"remote_ip": spec.remote, "local_ip": spec.local, "key": "flow"}
+                yield spec.port, spec.bridge, spec.type, options, None
+            case UplinkSpec():
+                yield spec.nic, spec.bridge, "", {}, None
+                yield spec.patch, spec.integration, "patch", {"peer": spec.patch_peer}, None
+                yield spec.patch_peer, spec.bridge, "patch", {"peer": spec.patch}, None
+                if spec.exit is not None:  # a VLAN of its own keeps NORMAL from flooding to it; `output:` does not look at tags
+                    yield spec.exit, spec.bridge, "", {}, 4094
+            case _:
+                pass
+
+
+def _ports(able: Wanted, seen: Observed) -> Iterator[Action]:
+    for name, bridge, kind, options, tag in _wanted_ports(able):
+        found = seen.ports.get(name)
+        if found is None or found.bridge != bridge or found.error:
+            yield Action("add", name, f"port of {bridge}", s.AddPort(bridge, name, kind, tuple(options.items()), tag))
+        elif found.ours and (found.kind, dict(found.options)) != (kind, options):
+            yield Action("remove", name, f"port of {bridge}", s.RemovePort(bridge, name))
+            yield Action("add", name, f"port of {bridge}", s.AddPort(bridge, name, kind, tuple(options.items()), tag))
+
+
+def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
+    here = seen.links.get(HERE, {})
+    for spec in able.values():
+        if not isinstance(spec, UplinkSpec):
+            continue
+        nic, local = here[spec.nic], here.get(spec.bridge)
+        if spec.address == "keep" and nic.addresses:
+            yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge))
+        elif local is None or not local.up:
+            yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu))
+        if spec.address not in ("keep", "none"):
+            there = local is not None and spec.address in local.addresses
+            if not there or (spec.gateway and ("default", spec.gateway) not in (local.routes if local else ())):
+                yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway))
+
+
+def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
+    segments = tuple(s.Served(spec.inside, spec.uplink) for spec in able.values() if isinstance(spec, ServiceSpec))
+    if not segments:
+        return
+    exits = [spec for spec in able.values() if isinstance(spec, UplinkSpec) and spec.exit is not None]
+    ways = tuple(way for spec in exits if (way := way_out(spec, able, seen)))
+    step = s.SetServices(namespace, segments, ways)
+    if seen.services != step.digest:
+        yield Action("change", namespace, "routing and addresses of the services", step)
+
+
+def way_out(spec: UplinkSpec, able: Wanted, seen: Observed) -> s.Way | None:
+    """How the host itself is on an uplink; None: it has no IPv4 address there yet."""
+    local = seen.links.get(HERE, {}).get(spec.bridge)
+    address = translated(spec, able, seen)
+    if local is None or address is None:
+        return None
+    return s.Way(spec.name, local.mac, address, tuple(sorted(route for route in local.routes if ":" not in route[0] + route[1])))
+
+
+def translated(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:
+    """The address guests leave by, in CIDR: in the default gateway's network, else the first that is not the tunnels' end."""
+    local = seen.links.get(HERE, {}).get(spec.bridge)
+    own = [IPv4Interface(address) for address in (local.addresses if local else ()) if ":" not in address]
+    gateways = [ip_address(gateway) for network, gateway in (local.routes if local else ()) if network == "default" and gateway]
+    tunnels = {tunnel.local for tunnel in able.values() if isinstance(tunnel, TunnelSpec)}
+    ranked = sorted(own, key=lambda a: (not any(g in a.network for g in gateways), str(a.ip) in tunnels))
+    return str(ranked[0]) if ranked else None

@@ -1,0 +1,177 @@
+"""What an agent can do, as values: a plan is a list of them, printed before any is done."""
+
+from dataclasses import dataclass
+
+from weft.topology.names import digest
+
+
+@dataclass(frozen=True, slots=True)
+class AddBridge:
+    """A bridge with everything it needs from the start: secure, out of band, its datapath id and controller."""
+
+    name: str
+    dpid: int
+    datapath: str
+    controller: str | None
+    mac: str | None
+    """MAC of its LOCAL port; None: Open vSwitch chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetBridge:
+    """The settings of a bridge that is there."""
+
+    name: str
+    dpid: int
+    controller: str | None
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBridge:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort:
+    """`kind` and `options` as in ovs-vswitchd.conf.db(5), Interface."""
+
+    bridge: str
+    name: str
+    kind: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    tag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePort:
+    bridge: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFlows:
+    """An uplink bridge switches, and nothing untranslated leaves `exit`, whatever becomes of the controller."""
+
+    bridge: str
+    exit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MakeVeth:
+    """A pair: `name` here, `inside` in `namespace`, which is made where it is missing."""
+
+    name: str
+    namespace: str
+    inside: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeTap:
+    """A persistent tap that a guest's process opens."""
+
+    name: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLink:
+    """A link of ours, and the namespace of its other end when nothing else is in it."""
+
+    name: str
+    namespace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetInside:
+    """The interface a guest or the services have: addresses in CIDR, default routes."""
+
+    namespace: str
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """A link here: up, with this MTU."""
+
+    name: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deafen:
+    """The kernel hears nothing of these devices and of no others: the userspace datapath reads them beside it."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAddresses:
+    """All addresses and routes of a link go to another, none of them ever missing on both."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAddress:
+    """One address in CIDR, and the default route by `gateway` where there is one."""
+
+    name: str
+    address: str
+    gateway: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way out of the service namespace to one physical network, as the host itself has it."""
+
+    inside: str
+    mac: str
+    address: str
+    """In CIDR: what guests are translated to."""
+    routes: tuple[tuple[str, str], ...]
+    """Of the host by this uplink: (network or ``default``, gateway or empty for on-link)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A segment in the service namespace, and the physical network its traffic may leave by."""
+
+    inside: str
+    uplink: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetServices:
+    """Routing, translation of pings and isolation inside the service namespace."""
+
+    namespace: str
+    segments: tuple[Served, ...]
+    ways: tuple[Way, ...]
+
+    @property
+    def digest(self) -> str:
+        """Kept in the namespace, so that the same is not done again."""
+        return f"{digest(repr(self), 64):016x}"
+
+
+OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort
+LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
+Step = OvsStep | LinkStep | BaseFlows | SetServices
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One line of a plan."""
+
+    action: str
+    object: str
+    detail: str
+    step: Step
