@@ -19,7 +19,6 @@ check:  ## lint, types and every test that needs no root (under a minute)
 	@tools/setup check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	$(python) -m docs.print --check
 	$(python) -m pytest -m "not real"
 
 real: setup  ## the tests with real Open vSwitch, namespaces and packets (root)

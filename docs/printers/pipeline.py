@@ -7,6 +7,7 @@ from weft.apps.flow import Bits
 HEADLINES = {
     "integration": "The integration bridge (`br-weft`)",
     "uplink": "An uplink bridge (`wx-…`)",
+    "bare": "A bridge in no fabric (`weft controller --bare learn`)",
 }
 
 
