@@ -58,17 +58,17 @@ def _uplinks(host: HostSpec) -> Complaints:
 def _underlay(document: Document) -> Complaints:
     """Tunnels join hosts that hold guests of one segment, from address to address, all of one version."""
     taken: dict[Address, Path] = {}
-    version: dict[int, Path] = {}
+    versions: dict[int, Path] = {}
     for path, host in document.items("hosts"):
         if host.address is None:
             continue
         first = taken.setdefault(host.address.ip, path)
         if first != path:
             yield (*path, "address"), f'address {host.address.ip} is host "{first[1]}"\'s already (line {document.line(*first)})'
-        elder = next(iter(version.values()), path)
-        version.setdefault(host.address.version, path)
-        if len(version) > 1 and version[host.address.version] == path:
-            yield (*path, "address"), f'address {host.address.ip} is IPv{host.address.version}, host "{elder[1]}"\'s is not: tunnels need one version'
+        elder = versions.setdefault(host.address.version, path)
+        if elder == path and len(versions) > 1:
+            other = f'host "{next(iter(versions.values()))[1]}" has an IPv{10 - host.address.version} one'
+            yield (*path, "address"), f"address {host.address.ip} does not fit: {other}, and tunnels need one version"
     yield from _without_address(document)
 
 
