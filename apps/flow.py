@@ -43,7 +43,7 @@ class Term(NamedTuple):
 Match = tuple[Term, ...]
 """In the order of `FIELDS`, prerequisites included."""
 
-Given = Value | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | tuple[int, int]
+Given = Value | str | IPv4Address | IPv6Address | IPv4Network | IPv6Network | tuple[int, int] | tuple[Port, int]
 
 _ORDER = {name: place for place, name in enumerate(FIELDS)}
 
@@ -70,11 +70,13 @@ def _term(name: str, given: Given) -> Term:
     ones = FIELDS[name].ones
     if isinstance(given, Port):
         return Term(name, given)
+    if isinstance(given, tuple) and isinstance(given[0], Port):
+        return Term(name, given[0], given[1])
     if isinstance(given, str):
         given = ct_state(given) if name == "ct_state" else mac_number(given)
     elif isinstance(given, IPv4Network | IPv6Network):
         given = (int(given.network_address), int(given.netmask))
-    value, mask = given if isinstance(given, tuple) else (int(given), ones)
+    value, mask = (int(given[0]), given[1]) if isinstance(given, tuple) else (int(given), ones)
     if value & ~mask or mask & ~ones:
         raise ValueError(f"{name}={value:#x}/{mask:#x} does not fit its {FIELDS[name].bits} bits")
     return Term(name, value, None if mask == ones else mask)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from weft.apps.flow import Action, Bits, Ct, Flow, Goto, Learn, Match, Port, Resubmit, Set
 
-Bridge = Literal["integration", "uplink"]
+Bridge = Literal["integration", "uplink", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,25 @@ UPLINK = _tables("uplink",
     ("say",           "switch",      "the host's own, committed in the zone that guests are translated in, so that ports never collide"),
     ("leave",         "switch",      "only what was translated leaves"),
 )
+BARE = _tables("bare",
+    ("enter",   "admit",   "which VLAN a port's packets are in; what is none of a switch's business ends here"),
+    ("watch",   "learn",   "MACs, written by the switch itself into `seen`"),
+    ("find",    "forward", "(VLAN, MAC) to port"),
+    ("seen",    "forward", "what `watch` wrote: outside every diff"),
+    ("deliver", "forward", "to the port that was found, else to all"),
+    ("copies",  "forward", "a copy for each port"),
+    ("leave",   "emit",    "tag, and out"),
+)
 # fmt: on
 
-TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UPLINK}
+TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UPLINK, "bare": BARE}
 
 ADMIT, LEARN, SERVE, ROUTE, FORWARD, MACS, FLOOD, PROTECT, EMIT = INTEGRATION
 (
     SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
     ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE,
 ) = UPLINK  # fmt: skip
+ENTER, WATCH, FIND, SEEN, DELIVER, COPIES, LEAVE_BY = BARE
 
 SEGMENT = Bits("reg0", 0, 24)
 """Segment id, from `admit` on."""

@@ -5,9 +5,11 @@ from struct import Struct
 
 from weft.apps.fields import FIELDS, Field
 from weft.apps.flow import Match, Port, Term
+from weft.apps.text import term_text
 from weft.controller.ports import Numbers
 
 _HEADER = Struct("!I")
+_NAMES = {field.oxm_class << 7 | field.number: name for name, field in FIELDS.items()}
 _RANK = {field.oxm_class << 7 | field.number: rank for rank, field in enumerate(FIELDS.values())}
 
 
@@ -58,3 +60,22 @@ def canonical(match: bytes) -> bytes:
         parts.append((_RANK.get(head >> 9, len(_RANK)), match[at:end]))
         at = end
     return b"".join(part for _, part in sorted(parts, key=lambda part: part[0]))
+
+
+def match_text(match: bytes) -> str:
+    """The fields as ovs-ofctl(8) writes them, each behind a comma; a field that weft does not use as its bytes."""
+    text = ""
+    at = 0
+    while at < len(match):
+        (head,) = _HEADER.unpack_from(match, at)
+        end = at + 4 + (head & 0xFF)
+        name = _NAMES.get(head >> 9)
+        payload = match[at + 4 : end]
+        if name is None:
+            text += f",{match[at:end].hex()}"
+        else:
+            half = len(payload) // 2 if head >> 8 & 1 else len(payload)
+            mask = int.from_bytes(payload[half:], "big") if half < len(payload) else None
+            text += "," + term_text(Term(name, int.from_bytes(payload[:half], "big"), mask))
+        at = end
+    return text

@@ -1,0 +1,219 @@
+"""What one switch should hold, what it holds, and where the two differ. Pure: no switch, no clock.
+
+Every change, whoever made it, only marks keys as dirty: a unit of flows that is another tuple than before, a port that came or went,
+a flow that the switch says was changed. `changes` then looks at the dirty keys alone, so that the cost follows the change.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from weft.apps.flow import Flow
+from weft.controller import encode
+from weft.controller.encode import Entry, Key
+from weft.controller.oxm import canonical
+from weft.controller.ports import Numbers
+from weft.topology.names import BASE_COOKIE, COOKIE_MAGIC, LEARNED_COOKIE
+
+UnitName = tuple[str, ...]
+Unit = tuple[Flow, ...]
+Place = tuple[UnitName, int]
+STEP = 256
+"""Flows encoded between two breaths of the event loop."""
+
+
+class Wanted(NamedTuple):
+    entry: Entry
+    place: Place
+
+
+def ours(cookie: int) -> bool:
+    """Made by a program of weft: neither the agent's base flow nor learned by the switch."""
+    return cookie >> 32 == COOKIE_MAGIC and cookie not in (BASE_COOKIE, LEARNED_COOKIE)
+
+
+def foreign(cookie: int) -> bool:
+    return cookie >> 32 != COOKIE_MAGIC
+
+
+@dataclass(slots=True)
+class Changes:
+    """Deletions and additions, by key; `adds` includes changed flows, which keep their counters so (OpenFlow 1.4.1, 6.4)."""
+
+    deletes: list[Key] = field(default_factory=list)
+    adds: list[tuple[Key, Entry]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.deletes) + len(self.adds)
+
+
+class Ledger:
+    """The flows of one switch. `numbers` is its live map of ports; `moved` says when it changed."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self.wanted: dict[Key, Wanted] = {}
+        self.have: dict[Key, Entry] = {}
+        self.foreign: dict[Key, int] = {}
+        """Cookies of flows that nobody here made, in tables that are ours."""
+        self.held_back: set[Place] = set()
+        self.doubles: dict[Place, Key] = {}
+        """Flows whose identity another unit has taken already: a fault of the compiler."""
+        self.dirty: dict[Key, None] = {}
+        self._numbers = numbers
+        self._units: dict[UnitName, Unit] = {}
+        self._keys: dict[UnitName, list[Key | None]] = {}
+        self._named: dict[str, dict[Place, None]] = {}
+        self._tables: dict[int, int] = {}
+
+    def flow(self, key: Key) -> Flow | None:
+        """The flow that stands behind a key, if it is wanted."""
+        wanted = self.wanted.get(key)
+        return self._units[wanted.place[0]][wanted.place[1]] if wanted else None
+
+    @property
+    def tables(self) -> set[int]:
+        """The tables that are ours: those that wanted flows are in."""
+        return set(self._tables)
+
+    def adopt(self, units: Mapping[UnitName, Unit]) -> Iterator[None]:
+        """Takes a new program over, yielding now and then; a unit that is the very same tuple costs nothing."""
+        changed = [name for name, unit in units.items() if self._units.get(name) is not unit]
+        gone = [name for name in self._units if name not in units]
+        for name in (*gone, *changed):
+            for index in range(len(self._units.get(name, ()))):
+                self._remove((name, index))
+                if index % STEP == STEP - 1:
+                    yield
+            self._units.pop(name, None)
+            self._keys.pop(name, None)
+        count = 0
+        for name in changed:
+            unit = self._units[name] = units[name]
+            keys = self._keys[name] = [None] * len(unit)
+            for index, flow in enumerate(unit):
+                for port in encode.names(flow):
+                    self._named.setdefault(port, {})[name, index] = None
+                keys[index] = self._place(flow, (name, index))
+                count += 1
+                if count % STEP == 0:
+                    yield
+        for place in list(self.doubles):  # whoever had the identity may be gone
+            del self.doubles[place]
+            self._keys[place[0]][place[1]] = self._place(self._units[place[0]][place[1]], place)
+
+    def _place(self, flow: Flow, place: Place) -> Key | None:
+        encoded = encode.encode(flow, self._numbers)
+        if encoded is None:
+            self.held_back.add(place)
+            return None
+        key, entry = encoded
+        if key in self.wanted:
+            self.doubles[place] = key
+            return None
+        self.wanted[key] = Wanted(entry, place)
+        self._tables[key[0]] = self._tables.get(key[0], 0) + 1
+        if self.have.get(key) != entry:
+            self.dirty[key] = None
+        return key
+
+    def _unplace(self, place: Place) -> None:
+        self.held_back.discard(place)
+        self.doubles.pop(place, None)
+        name, index = place
+        key = self._keys[name][index]
+        if key is not None:
+            self._keys[name][index] = None
+            del self.wanted[key]
+            self._tables[key[0]] -= 1
+            if not self._tables[key[0]]:
+                del self._tables[key[0]]
+            self.dirty[key] = None
+
+    def _remove(self, place: Place) -> None:
+        self._unplace(place)
+        for port in encode.names(self._units[place[0]][place[1]]):
+            places = self._named[port]
+            places.pop(place, None)
+            if not places:
+                del self._named[port]
+
+    def moved(self, ports: set[str]) -> None:
+        """Ports came, went or changed their numbers: the flows that name them are encoded again."""
+        places = {place: None for port in sorted(ports) for place in self._named.get(port, ())}
+        for place in places:  # all go first: two ports may have swapped their numbers
+            self._unplace(place)
+        for name, index in places:
+            self._keys[name][index] = self._place(self._units[name][index], (name, index))
+
+    def observed(self, seen: Iterator[encode.Seen] | list[encode.Seen]) -> Iterator[None]:
+        """A whole dump of the switch replaces what was believed of it. Yields now and then; the last step does it."""
+        have: dict[Key, Entry] = {}
+        strangers: dict[Key, int] = {}
+        for count, one in enumerate(seen):
+            if ours(one.entry.cookie):
+                have[self._known(one.key)] = one.entry
+            elif foreign(one.entry.cookie):
+                strangers[self._known(one.key)] = one.entry.cookie
+            if count % STEP == 0:
+                yield
+        self._replace(have, strangers)
+
+    def _replace(self, have: dict[Key, Entry], strangers: dict[Key, int]) -> None:
+        self.have = have
+        self.foreign = {key: cookie for key, cookie in strangers.items() if key[0] in self._tables and key not in self.wanted}
+        self.dirty = dict.fromkeys(key for key in have if key not in self.wanted)
+        self.dirty.update((key, None) for key, wanted in self.wanted.items() if have.get(key) != wanted.entry)
+
+    def _known(self, key: Key) -> Key:
+        """The key as weft writes it, where the switch shuffled the fields of the match."""
+        if key in self.wanted or not key[2]:
+            return key
+        return key[0], key[1], canonical(key[2])
+
+    def told(self, key: Key, entry: Entry | None) -> bool:
+        """The switch says that somebody else changed a flow (None: removed it). True where that is not what should be."""
+        wanted = self.wanted.get(key)
+        if entry is not None and ours(entry.cookie):
+            self.have[key] = entry
+        else:
+            self.have.pop(key, None)
+            self.foreign.pop(key, None)
+            if entry is not None and foreign(entry.cookie) and wanted is None and key[0] in self._tables:
+                self.foreign[key] = entry.cookie
+        if self.have.get(key) == (wanted.entry if wanted else None):
+            self.dirty.pop(key, None)
+            return False
+        self.dirty[key] = None
+        return True
+
+    def changes(self, sweep: bool = False) -> Changes:
+        """What would make the switch as it should be; with `sweep` without what is foreign in our tables."""
+        changes = Changes()
+        for key in list(self.dirty):
+            wanted, had = self.wanted.get(key), self.have.get(key)
+            if wanted is not None and wanted.entry != had:
+                changes.adds.append((key, wanted.entry))
+            elif wanted is None and had is not None:
+                changes.deletes.append(key)
+            else:
+                del self.dirty[key]
+        if sweep:
+            changes.deletes.extend(self.foreign)
+        return changes
+
+    def done(self, changes: Changes) -> None:
+        """The switch took them."""
+        for key in changes.deletes:
+            self.have.pop(key, None)
+            self.foreign.pop(key, None)
+            self._settle(key)
+        for key, entry in changes.adds:
+            self.have[key] = entry
+            self._settle(key)
+
+    def _settle(self, key: Key) -> None:
+        wanted = self.wanted.get(key)
+        if self.have.get(key) == (wanted.entry if wanted else None):
+            self.dirty.pop(key, None)
+        else:
+            self.dirty[key] = None
