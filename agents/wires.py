@@ -1,0 +1,167 @@
+"""The namespaces and cables of a lab: the hosts, one Linux bridge for each physical network, and `outside` behind it.
+
+========================  =========================================================================
+``weft.shop.kvm1``        a host: its NICs are ends of cables to the wires
+``weft.shop.wires``       bridge ``b.physnet`` for each physical network; tags pass through it
+``weft.shop.outside``     the rest of the world: .1 on every physical network that a host leaves by
+``weft.shop.web1``        a guest; its host's agent makes it
+========================  =========================================================================
+
+Cables finish checksums in software at both ends: Open vSwitch's userspace datapath forwards frames as it gets them.
+"""
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from weft.topology import names
+from weft.topology.errors import WeftError
+from weft.topology.model import Fabric, Host, Uplink
+
+NAMESPACES = Path("/run/netns")
+WIRES, OUTSIDE = "wires", "outside"
+NETWORK = IPv4Network("203.0.113.0/24")
+FIRST_HOST = 11
+"""Last part of the first host's address on the network outside."""
+
+
+def network(fabric: Fabric) -> IPv4Network:
+    return fabric.lab.outside if fabric.lab else NETWORK
+
+
+def gateway(fabric: Fabric) -> IPv4Address:
+    """Where `outside` is."""
+    return network(fabric)[1]
+
+
+def namespaces(fabric: str) -> list[Path]:
+    """The namespaces of a lab that are there."""
+    return sorted(NAMESPACES.glob(f"weft.{fabric}.*"))
+
+
+def build(fabric: Fabric) -> None:
+    """Makes hosts, wires and outside, with their addresses. Raises WeftError with what `ip` says."""
+    first = [names.namespace(fabric.name, name) for name in (WIRES, OUTSIDE, *fabric.hosts)]
+    _ip(f"netns add {space}" for space in first)
+    _ip(_cables(fabric))
+    _ip(_wires(fabric), names.namespace(fabric.name, WIRES))
+    _ip(_outside(fabric), names.namespace(fabric.name, OUTSIDE))
+    for number, host in enumerate(fabric.hosts.values()):
+        _ip(_host(fabric, host, network(fabric)[FIRST_HOST + number]), names.namespace(fabric.name, host.name))
+    for space in first:
+        _settle(space)
+
+
+def remove(fabric: str) -> None:
+    """Removes every namespace of a lab, and with them all links in them."""
+    if spaces := namespaces(fabric):
+        _ip((f"netns del {space.name}" for space in spaces), force=True)
+    for space in namespaces(fabric):  # a file without a namespace behind it: `ip netns add` was killed half way
+        space.unlink(missing_ok=True)
+
+
+def plug(fabric: str, host: str, nics: Iterable[str], up: bool) -> None:
+    """Plugs a host's cables in, or pulls them, at the other end."""
+    state = "up" if up else "down"
+    _ip((f"link set {cable(host, nic)} {state}" for nic in nics), names.namespace(fabric, WIRES))
+
+
+def cable(host: str, nic: str) -> str:
+    """The end of a cable that is in the wires."""
+    return names.ifname(f"{host}.{nic}")
+
+
+def _wire(physnet: str) -> str:
+    return names.ifname(f"b.{physnet}")
+
+
+def _physnets(fabric: Fabric) -> dict[str, int]:
+    """Every physical network and its MTU, in the order of the file."""
+    found: dict[str, int] = {}
+    for host in fabric.hosts.values():
+        for uplink in host.uplinks.values():
+            found[uplink.name] = max(uplink.mtu, found.get(uplink.name, 0))
+    return found
+
+
+def _first(host: Host) -> Uplink | None:
+    """The uplink a host leaves by: the first."""
+    return next(iter(host.uplinks.values()), None)
+
+
+def _cables(fabric: Fabric) -> Iterator[str]:
+    physnets, wires = _physnets(fabric), names.namespace(fabric.name, WIRES)
+    for host in fabric.hosts.values():
+        space = names.namespace(fabric.name, host.name)
+        for uplink in host.uplinks.values():
+            for nic in uplink.nics:
+                mac, mtu = names.mac(fabric.name, f"{host.name}/{nic}"), physnets[uplink.name]
+                other = f"peer name {cable(host.name, nic)} mtu {mtu} netns {wires}"
+                yield f"link add {nic} netns {space} mtu {mtu} address {mac} type veth {other}"
+    for number, (physnet, mtu) in enumerate(physnets.items()):
+        mac, space = names.mac(fabric.name, f"outside/{physnet}"), names.namespace(fabric.name, OUTSIDE)
+        other = f"peer name {cable(OUTSIDE, str(number))} mtu {mtu} netns {wires}"
+        yield f"link add eth{number} netns {space} mtu {mtu} address {mac} type veth {other}"
+
+
+def _wires(fabric: Fabric) -> Iterator[str]:
+    yield "link set lo up"
+    for number, physnet in enumerate(_physnets(fabric)):
+        wire = _wire(physnet)
+        yield f"link add {wire} type bridge forward_delay 0 mcast_snooping 0"
+        yield f"link set {wire} up"
+        yield f"link set {cable(OUTSIDE, str(number))} master {wire} up"
+    for host in fabric.hosts.values():
+        for uplink in host.uplinks.values():
+            for nic in uplink.nics:
+                yield f"link set {cable(host.name, nic)} master {_wire(uplink.name)} up"
+
+
+def _outside(fabric: Fabric) -> Iterator[str]:
+    """`outside` has its address where hosts leave; where they leave by several networks, it knows which host is behind which."""
+    net, device = network(fabric), {physnet: f"eth{number}" for number, physnet in enumerate(_physnets(fabric))}
+    left_by = {name: device[uplink.name] for name, host in fabric.hosts.items() if (uplink := _first(host))}
+    yield "link set lo up"
+    for name in device.values():
+        yield f"link set {name} up"
+    for name in sorted(set(left_by.values()) or device.values()):
+        yield f"address add {gateway(fabric)}/{net.prefixlen} dev {name}"
+    for number, host in enumerate(fabric.hosts):
+        if len(set(left_by.values())) > 1 and host in left_by:
+            yield f"route add {net[FIRST_HOST + number]}/32 dev {left_by[host]}"
+
+
+def _host(fabric: Fabric, host: Host, address: IPv4Address) -> Iterator[str]:
+    """A host as its owner set it up before weft came: addresses on its first NIC, a default route."""
+    yield "link set lo up"
+    for uplink in host.uplinks.values():
+        for nic in uplink.nics:
+            yield f"link set {nic} up"
+    keeping = [uplink.nics[0] for uplink in host.uplinks.values() if uplink.address == "keep"]
+    owned = {uplink.address for uplink in host.uplinks.values()}
+    first = _first(host)
+    if first and first.address == "keep":
+        yield f"address add {address}/{network(fabric).prefixlen} dev {first.nics[0]}"
+        yield f"route add default via {gateway(fabric)}"
+    if host.address and keeping and str(host.address) not in owned:
+        yield f"address add {host.address} dev {keeping[0]}"
+
+
+def _settle(space: str) -> None:
+    """No checksum is left to hardware that is not there; addresses of IPv6 are usable at once."""
+    script = """
+        sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+        for path in /sys/class/net/*; do
+            case ${path##*/} in lo|b.*) ;; *) ethtool -K "${path##*/}" tx off tso off gso off gro off ;; esac
+        done
+    """
+    subprocess.run(("ip", "netns", "exec", space, "sh", "-c", script), capture_output=True, check=False)
+
+
+def _ip(lines: Iterable[str], namespace: str | None = None, force: bool = False) -> None:
+    where = ("-n", namespace) if namespace else ()
+    command = ("ip", *where, *(("-force",) if force else ()), "-batch", "-")
+    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=False)
+    if done.returncode and not force:
+        raise WeftError(f"ip: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'failed'}")
