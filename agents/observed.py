@@ -58,8 +58,8 @@ class Observed:
     links: Mapping[str, Mapping[str, Link]] = field(default_factory=dict)
     """By namespace; `HERE` is the agent's own."""
     deaf: frozenset[str] = frozenset()
-    based: frozenset[str] = frozenset()
-    """Uplink bridges that have their base flows."""
+    based: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Uplink bridges that have their base flow, and the ports whose untranslated packets stay inside."""
     services: str = ""
     """Digest of what the service namespace was set to."""
     protected: Mapping[str, str] = field(default_factory=dict)

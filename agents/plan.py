@@ -7,6 +7,7 @@ touched; a link or a bridge that has a name of ours and not our mark is a failur
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, ip_address
+from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Observed
@@ -92,7 +93,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
 
 def _remove(fabric: str, able: Wanted, seen: Observed, pairs: Mapping[str, Pair]) -> Iterator[Action]:
     bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in able.values()}
-    wanted_ports = {name for name, *_ in _wanted_ports(able)}
+    wanted_ports = {port.name for port in _wanted_ports(able)}
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             yield from _give_back(bridge.name, seen)
@@ -121,7 +122,7 @@ def _give_back(bridge: str, seen: Observed) -> Iterator[Action]:
 
 
 def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[Action]:
-    for spec in able.values():
+    for key, spec in able.items():
         if not isinstance(spec, BridgeSpec | UplinkSpec):
             continue
         uplink = spec if isinstance(spec, UplinkSpec) else None
@@ -129,11 +130,11 @@ def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[A
         mac = seen.links[HERE][uplink.nic].mac if uplink else None
         found = seen.bridges.get(name)
         if found is None:
-            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac))
+            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac), key)
         elif not found.settings or (found.dpid, found.controller, found.mac) != (spec.dpid, controller, mac):
-            yield Action("change", name, "bridge", s.SetBridge(name, spec.dpid, controller, mac))
+            yield Action("change", name, "bridge", s.SetBridge(name, spec.dpid, controller, mac), key)
         if uplink and name not in seen.based:
-            yield Action("add", name, "base flows", s.BaseFlows(name, uplink.exit))
+            yield Action("add", name, "base flow", s.BaseFlows(name, None), key)
 
 
 def _links(pairs: Mapping[str, Pair], able: Wanted, seen: Observed) -> Iterator[Action]:
@@ -143,13 +144,13 @@ def _links(pairs: Mapping[str, Pair], able: Wanted, seen: Observed) -> Iterator[
         mtu = pair.make.mtu
         if found is None or not found.up or found.ours != pair.key:
             kind = "veth" if isinstance(pair.make, s.MakeVeth) else "tap"
-            yield Action("add", pair.name, kind, pair.make)
+            yield Action("add", pair.name, kind, pair.make, pair.key)
         elif found.mtu != mtu:
-            yield Action("change", pair.name, f"mtu {mtu}", s.SetUp(pair.name, mtu))
-    nics = {spec.nic: spec.mtu for spec in able.values() if isinstance(spec, UplinkSpec)}
-    for nic, mtu in nics.items():
+            yield Action("change", pair.name, f"mtu {mtu}", s.SetUp(pair.name, mtu), pair.key)
+    nics = {spec.nic: (key, spec.mtu) for key, spec in able.items() if isinstance(spec, UplinkSpec)}
+    for nic, (key, mtu) in nics.items():
         if not here[nic].up or here[nic].mtu != mtu:
-            yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu))
+            yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu), key)
     deaf = {*pairs, *nics} if seen.datapath == "netdev" else set()
     if deaf != seen.deaf:
         detail = "the kernel leaves these to Open vSwitch"
@@ -157,7 +158,7 @@ def _links(pairs: Mapping[str, Pair], able: Wanted, seen: Observed) -> Iterator[
 
 
 def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Action]:
-    for spec in able.values():
+    for key, spec in able.items():
         if isinstance(spec, EndpointSpec) and spec.attach == "netns":
             inside = s.SetInside(namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu, spec.addresses, spec.gateways)
         elif isinstance(spec, ServiceSpec):
@@ -166,7 +167,7 @@ def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterat
             continue
         if not _is_set(inside, seen):
             detail = " ".join((inside.namespace, *inside.addresses))
-            yield Action("change", inside.name, detail, inside)
+            yield Action("change", inside.name, detail, inside, key)
 
 
 def _is_set(inside: s.SetInside, seen: Observed) -> bool:
@@ -177,49 +178,61 @@ def _is_set(inside: s.SetInside, seen: Observed) -> bool:
     return set(found.addresses) == set(inside.addresses) and ways >= set(inside.gateways)
 
 
-def _wanted_ports(able: Wanted) -> Iterator[tuple[str, str, str, dict[str, str], int | None]]:
-    """Name, bridge, kind, options and tag of every port that should be."""
-    for spec in able.values():
+class WantedPort(NamedTuple):
+    key: str
+    name: str
+    bridge: str
+    kind: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    tag: int | None = None
+
+
+def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
+    for key, spec in able.items():
         match spec:
             case EndpointSpec() | ServiceSpec():
-                yield spec.port, spec.bridge, "", {}, None
+                yield WantedPort(key, spec.port, spec.bridge)
             case TunnelSpec():
-                options = {"remote_ip": spec.remote, "local_ip": spec.local, "key": "flow"}
-                yield spec.port, spec.bridge, spec.type, options, None
+                options = (("remote_ip", spec.remote), ("local_ip", spec.local), ("key", "flow"))
+                yield WantedPort(key, spec.port, spec.bridge, spec.type, options)
             case UplinkSpec():
-                yield spec.nic, spec.bridge, "", {}, None
-                yield spec.patch, spec.integration, "patch", {"peer": spec.patch_peer}, None
-                yield spec.patch_peer, spec.bridge, "patch", {"peer": spec.patch}, None
+                yield WantedPort(key, spec.nic, spec.bridge)
+                yield WantedPort(key, spec.patch, spec.integration, "patch", (("peer", spec.patch_peer),))
+                yield WantedPort(key, spec.patch_peer, spec.bridge, "patch", (("peer", spec.patch),))
                 if spec.exit is not None:  # a VLAN of its own keeps NORMAL from flooding to it; `output:` does not look at tags
-                    yield spec.exit, spec.bridge, "", {}, 4094
+                    yield WantedPort(key, spec.exit, spec.bridge, tag=4094)
             case _:
                 pass
 
 
 def _ports(able: Wanted, seen: Observed) -> Iterator[Action]:
-    for name, bridge, kind, options, tag in _wanted_ports(able):
-        found = seen.ports.get(name)
-        if found is None or found.bridge != bridge or found.error:
-            yield Action("add", name, f"port of {bridge}", s.AddPort(bridge, name, kind, tuple(options.items()), tag))
-        elif found.ours and (found.kind, dict(found.options)) != (kind, options):
-            yield Action("remove", name, f"port of {bridge}", s.RemovePort(bridge, name))
-            yield Action("add", name, f"port of {bridge}", s.AddPort(bridge, name, kind, tuple(options.items()), tag))
+    for want in _wanted_ports(able):
+        found = seen.ports.get(want.name)
+        add = s.AddPort(want.bridge, want.name, want.kind, want.options, want.tag)
+        there = found is not None and found.bridge == want.bridge and not found.error
+        if there and found and found.ours and (found.kind, dict(found.options)) != (want.kind, dict(want.options)):
+            yield Action("remove", want.name, f"port of {want.bridge}", s.RemovePort(want.bridge, want.name), want.key)
+            there = False
+        if not there:
+            yield Action("add", want.name, f"port of {want.bridge}", add, want.key)
 
 
 def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
     here = seen.links.get(HERE, {})
-    for spec in able.values():
+    for key, spec in able.items():
         if not isinstance(spec, UplinkSpec):
             continue
         nic, local = here[spec.nic], here.get(spec.bridge)
+        if spec.exit is not None and spec.exit not in seen.based.get(spec.bridge, ()):
+            yield Action("add", spec.bridge, f"base flow of {spec.exit}", s.BaseFlows(spec.bridge, spec.exit), key)
         if spec.address == "keep" and nic.addresses:
-            yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge))
+            yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge), key)
         elif local is None or not local.up:
-            yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu))
+            yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu), key)
         if spec.address not in ("keep", "none"):
             there = local is not None and spec.address in local.addresses
             if not there or (spec.gateway and ("default", spec.gateway) not in (local.routes if local else ())):
-                yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway))
+                yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway), key)
 
 
 def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:

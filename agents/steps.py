@@ -175,3 +175,5 @@ class Action:
     object: str
     detail: str
     step: Step
+    key: str = ""
+    """Object of the host's row that it is done for (``endpoint/web1.eth0``); empty where it only clears away."""

@@ -17,8 +17,12 @@ class Fenced(WeftError):
 
 
 def host_watch(host: str) -> dict[str, Watch]:
-    """What an agent follows: its own row, and where the controller listens."""
-    return {"Host": Watch(AGENT_COLUMNS, (["name", "==", host],)), "Controller": Watch(("targets",))}
+    """What an agent follows: its own row, whose fabric it is, and where the controller listens."""
+    return {
+        "Host": Watch(AGENT_COLUMNS, (["name", "==", host],)),
+        "Fabric": Watch(("name",)),
+        "Controller": Watch(("targets",)),
+    }
 
 
 async def report_host(store: Replica, host: str, old: Mapping[str, str], new: Mapping[str, str], applied: int) -> None:

@@ -1,0 +1,218 @@
+"""Open vSwitch's own database: bridges and ports, looked at and changed in one transaction."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.generic import GenericNetlinkSocket
+
+from weft.agents import steps as s
+from weft.agents.observed import Bridge, Port
+from weft.topology.errors import WeftError
+from weft.topology.names import BASE_COOKIE
+from weft.topology.ovsdb import Op, Replica, Row, Watch, map_value, set_value, uuid_value
+
+DATABASE = "Open_vSwitch"
+MARK = "weft"
+"""Key in external_ids; its value is the fabric."""
+EXIT = re.compile(r'in_port="?([^",]+)"?')
+PATIENCE, PAUSE = 20.0, 0.004
+"""Seconds to wait for ovs-vswitchd, and between looks."""
+PROTOCOLS = ("OpenFlow10", "OpenFlow13", "OpenFlow14")
+
+WATCHES: Mapping[str, Watch] = {
+    "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges")),
+    "Bridge": Watch(("name", "ports", "controller", "fail_mode", "datapath_type", "other_config", "protocols", "external_ids")),
+    "Port": Watch(("name", "interfaces", "tag", "external_ids")),
+    "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids")),
+    "Controller": Watch(("target", "is_connected")),
+}
+
+
+def kernel_datapath() -> bool:
+    """Whether this kernel has Open vSwitch's datapath: asked of the kernel, after its module had a chance to load."""
+    subprocess.run(["modprobe", "openvswitch"], capture_output=True, check=False)
+    asking = GenericNetlinkSocket()
+    try:
+        asking.bind("ovs_datapath", None)
+    except (NetlinkError, OSError, KeyError):
+        return False
+    finally:
+        asking.close()
+    return True
+
+
+class Switch:
+    """A host's Open vSwitch. `folder` is its run directory: the management sockets of its bridges."""
+
+    def __init__(self, replica: Replica, fabric: str, folder: Path) -> None:
+        self._replica, self._fabric, self._folder = replica, fabric, folder
+
+    # ---- looking
+
+    def bridges(self) -> dict[str, Bridge]:
+        return {row["name"]: self._bridge(row) for row in self._rows("Bridge")}
+
+    def _bridge(self, row: Row) -> Bridge:
+        config = row["other_config"]
+        controllers = [self._replica.tables["Controller"][uuid]["target"] for uuid in self._held(row["controller"], "Controller")]
+        settings = row["fail_mode"] == "secure" and config.get("disable-in-band") == "true" and set(row["protocols"]) >= set(PROTOCOLS)
+        return Bridge(
+            row["name"],
+            row["external_ids"].get(MARK) == self._fabric,
+            int(config.get("datapath-id", "0"), 16),
+            controllers[0] if len(controllers) == 1 else None if not controllers else ", ".join(sorted(controllers)),
+            config.get("hwaddr"),
+            settings,
+            tuple(self._replica.tables["Port"][uuid]["name"] for uuid in self._held(row["ports"], "Port")),
+        )
+
+    def ports(self) -> dict[str, Port]:
+        found = {}
+        for bridge in self._rows("Bridge"):
+            for uuid in self._held(bridge["ports"], "Port"):
+                row = self._replica.tables["Port"][uuid]
+                interfaces = [self._replica.tables["Interface"][i] for i in self._held(row["interfaces"], "Interface")]
+                if interfaces:
+                    found[row["name"]] = self._port(row, interfaces[0], bridge["name"])
+        return found
+
+    def _port(self, row: Row, interface: Row, bridge: str) -> Port:
+        kind = "" if interface["type"] == "system" else interface["type"]
+        ours = row["external_ids"].get(MARK) == self._fabric
+        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "")
+
+    def connected(self, bridge: str) -> bool:
+        """Whether a controller is connected to a bridge."""
+        rows = [row for row in self._rows("Bridge") if row["name"] == bridge]
+        return any(self._replica.tables["Controller"][c]["is_connected"] for row in rows for c in self._held(row["controller"], "Controller"))
+
+    def based(self, bridges: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Those of the uplink bridges that have their base flow, and the ports whose untranslated packets stay inside."""
+        found = {}
+        for name in bridges:
+            if (self._folder / f"{name}.mgmt").exists():
+                dumped = self._ofctl("dump-flows", name, f"table=0,cookie={BASE_COOKIE:#x}/-1").stdout
+                if "actions=NORMAL" in dumped:
+                    found[name] = frozenset(EXIT.findall(dumped))
+        return found
+
+    def _rows(self, table: str) -> Iterable[Row]:
+        return self._replica.tables[table].values()
+
+    def _held(self, uuids: Iterable[str], table: str) -> list[str]:
+        return [uuid for uuid in uuids if uuid in self._replica.tables[table]]
+
+    # ---- doing
+
+    async def apply(self, changes: Iterable[s.OvsStep]) -> None:
+        """All changes in one transaction, and waits until ovs-vswitchd has done them. Raises OvsdbError."""
+        change = Transaction(self._fabric, self._replica.tables)
+        for step in changes:
+            change.add(step)
+        results = await self._replica.transact(*change.ops())
+        await self._done(results[-1]["rows"][0]["next_cfg"])
+
+    async def _done(self, serial: int) -> None:
+        """Waits for ovs-vswitchd as ovs-vsctl(8) does: it says which configuration it has carried out."""
+        for _ in range(int(PATIENCE / PAUSE)):
+            if all(row["cur_cfg"] >= serial for row in self._rows("Open_vSwitch")):
+                return
+            await asyncio.sleep(PAUSE)
+        raise WeftError("ovs-vswitchd does not answer: systemctl restart openvswitch-switch")
+
+    def lay_base(self, step: s.BaseFlows) -> None:
+        """Raises WeftError where the bridge does not take them (yet)."""
+        flows = [f"cookie={BASE_COOKIE:#x},priority=0,actions=NORMAL"]
+        if step.exit is not None:
+            flows.append(f"cookie={BASE_COOKIE:#x},priority=1,in_port={step.exit},actions=drop")
+        done = self._ofctl("add-flows", step.bridge, "-", given="\n".join(flows))
+        if done.returncode:
+            raise WeftError(f"base flows of {step.bridge}: {done.stderr.strip()}")
+
+    def _ofctl(self, command: str, bridge: str, argument: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        line = ["ovs-ofctl", "-OOpenFlow14", "--names", command, f"unix:{self._folder / bridge}.mgmt", argument]
+        return subprocess.run(line, input=given, capture_output=True, text=True, timeout=10, check=False)
+
+
+class Transaction:
+    """Steps as operations of one OVSDB transaction (RFC 7047, 5.2)."""
+
+    def __init__(self, fabric: str, tables: Mapping[str, Mapping[str, Row]]) -> None:
+        self._mark = map_value({MARK: fabric})
+        self._bridges = {row["name"]: uuid_value(uuid) for uuid, row in tables["Bridge"].items()}
+        self._tables = tables
+        self._ops: list[Op] = []
+        self._names = count()
+        self._added: dict[str, list[Any]] = {}
+        """Bridges of this transaction: their ports are known only at its end."""
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def add(self, step: s.OvsStep) -> None:
+        match step:
+            case s.AddBridge():
+                self._rows[step.name] = self._new_bridge(step)
+                self._added[step.name] = [self._port(step.name, "internal", (), None)]
+            case s.SetBridge():
+                row = self._settings(step.dpid, step.controller, step.mac)
+                self._ops.append({"op": "update", "table": "Bridge", "where": [["name", "==", step.name]], "row": row})
+            case s.RemoveBridge():
+                gone = ["bridges", "delete", set_value([self._bridges[step.name]])]
+                self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [gone]})
+            case s.AddPort():
+                self._add_port(step)
+            case s.RemovePort():
+                uuids = [uuid for uuid, row in self._tables["Port"].items() if row["name"] == step.name]
+                self._mutate(step.bridge, "delete", [uuid_value(uuid) for uuid in uuids])
+
+    def ops(self) -> list[Op]:
+        new = []
+        for name, row in self._rows.items():
+            uuid = self._insert("Bridge", row | {"ports": set_value(self._added[name])})
+            new.append(uuid)
+        mutations: list[Any] = [["bridges", "insert", set_value(new)]] if new else []
+        last = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [*mutations, ["next_cfg", "+=", 1]]}
+        return [*self._ops, last, {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}]
+
+    def _new_bridge(self, step: s.AddBridge) -> dict[str, Any]:
+        row = self._settings(step.dpid, step.controller, step.mac)
+        return row | {"name": step.name, "datapath_type": step.datapath, "external_ids": self._mark}
+
+    def _settings(self, dpid: int, controller: str | None, mac: str | None) -> dict[str, Any]:
+        config = {"datapath-id": f"{dpid:016x}", "disable-in-band": "true"} | ({"hwaddr": mac} if mac else {})
+        targets = []
+        if controller is not None:
+            row = {"target": controller, "connection_mode": "out-of-band", "max_backoff": 1000, "inactivity_probe": 5000}
+            targets.append(self._insert("Controller", row))
+        return {
+            "fail_mode": "secure",
+            "protocols": set_value(PROTOCOLS),
+            "other_config": map_value(config),
+            "controller": set_value(targets),
+        }
+
+    def _add_port(self, step: s.AddPort) -> None:
+        port = self._port(step.name, step.kind, step.options, step.tag)
+        if step.bridge in self._added:
+            self._added[step.bridge].append(port)
+        else:
+            self._mutate(step.bridge, "insert", [port])
+
+    def _port(self, name: str, kind: str, options: Iterable[tuple[str, str]], tag: int | None) -> list[str]:
+        interface = {"name": name, "type": kind, "options": map_value(dict(options)), "external_ids": self._mark}
+        row: dict[str, Any] = {"name": name, "external_ids": self._mark, "interfaces": self._insert("Interface", interface)}
+        return self._insert("Port", row | ({"tag": tag} if tag is not None else {}))
+
+    def _mutate(self, bridge: str, how: str, ports: list[Any]) -> None:
+        where = [["name", "==", bridge]]
+        self._ops.append({"op": "mutate", "table": "Bridge", "where": where, "mutations": [["ports", how, set_value(ports)]]})
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> list[str]:
+        name = f"row{next(self._names)}"
+        self._ops.append({"op": "insert", "table": table, "row": dict(row), "uuid-name": name})
+        return ["named-uuid", name]

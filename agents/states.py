@@ -1,0 +1,42 @@
+"""What an agent reports: the state of each object its host should have, from what it sees after all is done."""
+
+import json
+from collections.abc import Mapping
+
+from weft.agents.observed import HERE, Observed
+from weft.agents.plan import Failures, Wanted, translated
+from weft.topology.hostrow import BridgeSpec, Spec, UplinkSpec
+
+
+def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
+    """By object: JSON with ``state`` (wired, waiting, failed) and ``reason``, and for uplinks what flows depend on."""
+    found = {}
+    for key, spec in wanted.items():
+        state, reason = failures.get(key) or state_of(spec, seen)
+        said: dict[str, object] = {"state": state, "reason": reason}
+        if isinstance(spec, UplinkSpec):
+            said |= _uplink(spec, wanted, seen)
+        found[key] = json.dumps(said, separators=(",", ":"))
+    return found
+
+
+def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
+    if isinstance(spec, BridgeSpec):
+        return ("wired", "") if spec.name in seen.bridges else ("waiting", f"bridge {spec.name} is not there yet")
+    name = spec.nic if isinstance(spec, UplinkSpec) else spec.port
+    port = seen.ports.get(name)
+    if port is None or port.ofport is None:
+        return "waiting", f"port {name} is not there yet"
+    if port.ofport < 0 or port.error:
+        return "failed", port.error or f"Open vSwitch cannot open {name}"
+    return "wired", ""
+
+
+def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:
+    local = seen.links.get(HERE, {}).get(spec.bridge)
+    if local is None:
+        return {}
+    address = translated(spec, wanted, seen)
+    gateway = next((gateway for network, gateway in local.routes if network == "default" and ":" not in gateway), "")
+    translate = address.partition("/")[0] if address else ""
+    return {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "gateway": gateway}

@@ -1,0 +1,23 @@
+"""What the long-running commands share: a log on standard error, and a clean stop on SIGINT and SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+
+def run(work: Coroutine[Any, Any, None], level: str = "info") -> None:
+    """Runs until it ends or is told to stop; then it is cancelled and its own clean-up done."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=level.upper())
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_until_told(work))
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    await task
