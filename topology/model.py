@@ -97,6 +97,14 @@ class Host:
         return f"hosts/{self.name}"
 
 
+def underlay_uplink(host: Host) -> Uplink | None:
+    """The uplink that carries the host's tunnels: the one with the underlay address; where none says so, the first."""
+    for uplink in host.uplinks.values():
+        if host.address and uplink.address == str(host.address):
+            return uplink
+    return next(iter(host.uplinks.values()), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One NIC of one guest: ``web1.eth0``."""

@@ -9,10 +9,9 @@ from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_names import check_names
 from weft.topology.check_segments import V6_MTU_MIN, check_segments, gateway_of
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Subnet, Uplink
+from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Subnet, Uplink, underlay_uplink
 from weft.topology.scalars import OUTSIDE
 from weft.topology.schema import AttachPort, Nic
-from weft.topology.schema import Host as HostSpec
 from weft.topology.schema import Segment as SegmentSpec
 from weft.topology.unsupported import refuse_unsupported
 
@@ -114,7 +113,7 @@ def segment_ids(fabric: str, segments: Iterable[str]) -> dict[str, int]:
 
 
 def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str, Host], faults: Faults) -> int:
-    leaves, why = _mtu_left(document, segment, hosts)
+    leaves, why = _mtu_left(segment, hosts)
     if segment.mtu is None:
         if leaves < V6_MTU_MIN and segment.ipv6:
             faults.add(("segments", name), f"{why} leaves {leaves} bytes, less than the {V6_MTU_MIN} that IPv6 needs")
@@ -124,22 +123,18 @@ def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str
     return segment.mtu
 
 
-def _mtu_left(document: Document, segment: SegmentSpec, hosts: Mapping[str, Host]) -> tuple[int, str]:
+def _mtu_left(segment: SegmentSpec, hosts: Mapping[str, Host]) -> tuple[int, str]:
     """The largest packet that fits everywhere, and what sets that limit. All hosts count: a guest may move."""
     if segment.mode == "bridged":
         wires = [uplink.mtu for host in hosts.values() for name, uplink in host.uplinks.items() if name == segment.uplink]
         return min(wires, default=WIRE_MTU), f'uplink "{segment.uplink}"'
-    specs = document.spec.hosts.values()
-    underlays = [_underlay_mtu(host) - GENEVE[host.address.version] for host in specs if host.address]
+    underlays = [_underlay_mtu(host) - GENEVE[host.address.version] for host in hosts.values() if host.address]
     return min(underlays, default=WIRE_MTU - GENEVE[4]), "the overlay"
 
 
-def _underlay_mtu(host: HostSpec) -> int:
-    """Of the uplink that has the underlay address; where none says so, of the first."""
-    for uplink in host.uplinks.values():
-        if not isinstance(uplink.address, str) and host.address and uplink.address.ip == host.address.ip:
-            return uplink.mtu
-    return next((uplink.mtu for uplink in host.uplinks.values()), WIRE_MTU)
+def _underlay_mtu(host: Host) -> int:
+    uplink = underlay_uplink(host)
+    return uplink.mtu if uplink else WIRE_MTU
 
 
 # ---- guests
