@@ -148,9 +148,9 @@ def agnostic() -> tuple[Flow, ...]:
 
 
 def copies(ports: tuple[BarePort, ...]) -> Flow:
-    """Tagged ports come first: a copy that loses its tag gets it back with its priority bits gone."""
+    """Ports that may take a tag off come last: the tag that is put back for later copies has lost its priority bits."""
     actions: tuple[Action, ...] = ()
-    for port in sorted(ports, key=lambda port: (port.access, port.name)):
+    for port in sorted(ports, key=lambda port: (port.untagged != 0, port.name)):
         actions += (put(OUT, Port(port.name)), Resubmit(LEAVE_BY.number))
     return COPIES.flow(0, match(), *actions, why=WHY)
 

@@ -118,8 +118,8 @@ class Ovs:
         space = f"{self.namespace}.{port}"
         run("ip", "netns", "add", space)
         self._guests.append(space)
-        self.inside("ip", "link", "set", port, "netns", space)
-        for command in (("link", "set", "lo", "up"), ("addr", "add", address, "dev", port), ("link", "set", port, "up")):
+        self.inside("ip", "link", "set", "dev", port, "netns", space)
+        for command in (("link", "set", "lo", "up"), ("addr", "add", address, "dev", port), ("link", "set", "dev", port, "up")):
             run("ip", "-n", space, *command)
 
     def guest_run(self, port: str, *command: str) -> subprocess.CompletedProcess[str]:
