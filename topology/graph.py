@@ -80,19 +80,21 @@ def _physnet(graph: "Graph[str]", name: str) -> str:
 def _host(graph: "Graph[str]", host: Host, report: Mapping[str, State], switches: Mapping[int, State]) -> None:
     address = str(host.address) if host.address else None
     node = _add(graph, "host", host.name, report.get("host"), address=address, source=str(host.source))
-    bridge = _bridge(graph, host, host.bridge, host.dpid, switches)
+    bridge = _bridge(graph, host, None, host.dpid, switches)
     for uplink in host.uplinks.values():
         _uplink(graph, host, uplink, bridge, report.get(f"uplink/{uplink.name}", {}), switches)
     for owned in [other for other in graph if other.partition(":")[2].startswith(f"{host.name}/")]:
         graph.add_edge(node, owned, kind="owns")
 
 
-def _bridge(graph: "Graph[str]", host: Host, name: str, dpid: int, switches: Mapping[int, State]) -> str:
-    return _add(graph, "bridge", f"{host.name}/{name}", switches.get(dpid), host=host.name, dpid=f"{dpid:016x}")
+def _bridge(graph: "Graph[str]", host: Host, uplink: Uplink | None, dpid: int, switches: Mapping[int, State]) -> str:
+    """An uplink's, or without one the integration bridge."""
+    name, wire = (uplink.bridge, uplink.name) if uplink else (host.bridge, None)
+    return _add(graph, "bridge", f"{host.name}/{name}", switches.get(dpid), host=host.name, dpid=f"{dpid:016x}", uplink=wire)
 
 
 def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: State, switches: Mapping[int, State]) -> None:
-    bridge = _bridge(graph, host, uplink.bridge, uplink.dpid, switches)
+    bridge = _bridge(graph, host, uplink, uplink.dpid, switches)
     port = names.patch_port(uplink.name)
     graph.add_edge(to, bridge, kind="patch", port=port, uplink=uplink.name, observed=dict(report))
     meant = {"host": host.name, "address": uplink.address, "mtu": uplink.mtu, "source": str(uplink.source)}
