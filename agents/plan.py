@@ -88,7 +88,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.inside, spec.mac, spec.mtu))
         elif isinstance(spec, UplinkSpec) and spec.exit is not None:
             mac = seen.links[HERE][spec.nic].mac
-            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.name, mac, spec.mtu))
+            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac, spec.mtu))
 
 
 def _remove(fabric: str, able: Wanted, seen: Observed, pairs: Mapping[str, Pair]) -> Iterator[Action]:
@@ -239,20 +239,21 @@ def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
     segments = tuple(s.Served(spec.inside, spec.uplink) for spec in able.values() if isinstance(spec, ServiceSpec))
     if not segments:
         return
-    exits = [spec for spec in able.values() if isinstance(spec, UplinkSpec) and spec.exit is not None]
-    ways = tuple(way for spec in exits if (way := way_out(spec, able, seen)))
+    uplinks = [spec for spec in able.values() if isinstance(spec, UplinkSpec)]
+    ways = tuple(way for spec in uplinks if (way := way_out(spec, able, seen)))
     step = s.SetServices(namespace, segments, ways)
     if seen.services != step.digest:
         yield Action("change", namespace, "routing and addresses of the services", step)
 
 
 def way_out(spec: UplinkSpec, able: Wanted, seen: Observed) -> s.Way | None:
-    """How the host itself is on an uplink; None: it has no IPv4 address there yet."""
+    """How the host itself is on an uplink; None: nothing leaves there, or it has no IPv4 address there yet."""
     local = seen.links.get(HERE, {}).get(spec.bridge)
     address = translated(spec, able, seen)
-    if local is None or address is None:
+    if spec.exit is None or local is None or address is None:
         return None
-    return s.Way(spec.name, local.mac, address, tuple(sorted(route for route in local.routes if ":" not in route[0] + route[1])))
+    routes = tuple(sorted(route for route in local.routes if ":" not in route[0] + route[1]))
+    return s.Way(spec.name, spec.exit, local.mac, address, routes)
 
 
 def translated(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:

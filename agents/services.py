@@ -51,7 +51,7 @@ def _settings(step: SetServices) -> Iterator[str]:
 
 def _way(way: Way, step: SetServices) -> Iterator[str]:
     """The exit: the host's address without answering for it, its routes once for us and once for the segments."""
-    own, table = IPv4Interface(way.address), _table(way.inside, step)
+    own, table = IPv4Interface(way.address), _table(way.uplink, step)
     device = f"dev {way.inside}"
     yield f"link set {device} address {way.mac} up"
     yield f"link set {device} addrgenmode none"
@@ -73,7 +73,7 @@ def _way(way: Way, step: SetServices) -> Iterator[str]:
 
 
 def _rules(step: SetServices) -> Iterator[str]:
-    ways = {way.inside for way in step.ways}
+    ways = {way.uplink: way.inside for way in step.ways}
     for family in ("-4", "-6"):
         yield from [f"{family} rule del pref {RULE}"] * 64
         for segment in step.segments:
@@ -84,7 +84,7 @@ def _rules(step: SetServices) -> Iterator[str]:
 
 
 def _table(uplink: str, step: SetServices) -> int:
-    return FIRST_TABLE + [way.inside for way in step.ways].index(uplink)
+    return FIRST_TABLE + [way.uplink for way in step.ways].index(uplink)
 
 
 def _nft(step: SetServices, comment: str) -> str:
@@ -95,8 +95,8 @@ def _nft(step: SetServices, comment: str) -> str:
         f'oifname "{way.inside}" ip daddr != {{ {IPv4Interface(way.address).ip}, {HAIRPIN} }} icmp type echo-request snat ip to {ECHO}\n'
         for way in step.ways
     )
-    ways = {way.inside for way in step.ways}
-    pairs = [(segment.inside, segment.uplink) for segment in step.segments if segment.uplink in ways]
+    ways = {way.uplink: way.inside for way in step.ways}
+    pairs = [(segment.inside, ways[segment.uplink]) for segment in step.segments if segment.uplink in ways]
     let = "".join(f'iifname "{one}" oifname "{other}" accept; iifname "{other}" oifname "{one}" accept\n' for one, other in pairs)
     return f"""
 table inet weft {{ }}

@@ -132,6 +132,7 @@ class SetAddress:
 class Way:
     """The way out of the service namespace to one physical network, as the host itself has it."""
 
+    uplink: str
     inside: str
     mac: str
     address: str

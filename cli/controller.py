@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-from importlib import import_module
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from weft.apps.bare import Mode
 from weft.controller.channel import log
-from weft.controller.service import Answer, Controller
+from weft.controller.fabric import Loom
+from weft.controller.service import Controller
 from weft.controller.tags import local
 from weft.topology.errors import WeftError
 
@@ -51,23 +51,39 @@ def _loop() -> type[asyncio.AbstractEventLoop] | None:
 
 
 async def serve(listen: list[str], mode: Mode, ovsdb: str, store: str) -> None:
-    """Serves until SIGINT or SIGTERM. With a store, `weft.controller.fabric.follow` says what switches should hold."""
-    one = Controller(lambda dpid: Answer.HOLD if store else Answer.BARE, mode=mode, ovsdb=ovsdb)
+    """Serves until SIGINT or SIGTERM. With a store, its fabric says what switches should hold."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    loom = Loom(store, listen) if store else None
+    if not await _unless(stopped, asyncio.ensure_future(_start(loom))):
+        return
+    one = Controller(mode=mode, ovsdb=ovsdb)
+    if loom is not None:
+        one = Controller(loom.program_for, mode=mode, ovsdb=ovsdb, epoch=loom.epoch, report=loom.report)
     try:
         await one.start(listen)
         log.info("listening on %s", ", ".join(listen))
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(_follow(one, store)) if store else None
-            await stopped.wait()
-            if following is not None:
-                following.cancel()
+        await _unless(stopped, asyncio.ensure_future(loom.run(one) if loom else asyncio.Event().wait()))
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await one.stop()
 
 
-async def _follow(one: Controller, store: str) -> None:
-    await import_module("weft.controller.fabric").follow(one, store)
+async def _start(loom: Loom | None) -> None:
+    if loom is not None:
+        log.info("waiting for the store")
+        await loom.start()
+
+
+async def _unless(stopped: asyncio.Event, work: "asyncio.Future[Any]") -> bool:
+    """Waits for work to be done, True, or for the word to stop, False: it is cancelled then. What the work raises is raised."""
+    stop = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((stop, work), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not work.done():
+        work.cancel()
+        await asyncio.wait((work,))
+        return False
+    await work
+    return True

@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command()
 def store(
     db: Annotated[Path, typer.Option(help="The database file; made where it is missing.")] = RUN / "store.db",
-    listen: Annotated[list[str] | None, typer.Option(help="unix:PATH or tcp:ADDRESS:PORT, again for more; default: /run/weft/store.sock.")] = None,
+    listen: Annotated[list[str] | None, typer.Option(help="unix:PATH or tcp:ADDRESS:PORT; may be given again.")] = None,
 ) -> None:
     """Run the store: an ovsdb-server over one file, until SIGTERM. Killed and started again it has everything."""
     prepare(db)

@@ -75,6 +75,11 @@ class Ledger:
         """The tables that are ours: those that wanted flows are in."""
         return set(self._tables)
 
+    @property
+    def missing(self) -> set[str]:
+        """Ports that flows name and the switch does not have."""
+        return {name for name, places in self._named.items() if places and name not in self._numbers}
+
     def adopt(self, units: Mapping[UnitName, Unit]) -> Iterator[None]:
         """Takes a new program over, yielding now and then; a unit that is the very same tuple costs nothing."""
         changed = [name for name, unit in units.items() if self._units.get(name) is not unit]

@@ -1,0 +1,105 @@
+"""What `plan` and `apply` share: a file against a store, as changes of intent, of flows and of hosts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weft.apps.compile import Compiler
+from weft.apps.facts import facts
+from weft.apps.flow import Program
+from weft.apps.why import switches
+from weft.cli.stores import fabric_of, is_lab
+from weft.topology.errors import WeftError
+from weft.topology.hostrow import to_json
+from weft.topology.load import load
+from weft.topology.model import Fabric
+from weft.topology.objects import to_objects
+from weft.topology.ovsdb import Client, Row
+from weft.topology.resolve import resolve
+from weft.topology.rows import host_rows
+from weft.topology.store import Intent, Snapshot, read, wanted
+
+HostRows = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A file that was read, checked and resolved."""
+
+    fabric: Fabric
+    intent: Intent
+
+    @property
+    def hosts(self) -> HostRows:
+        return {host: {key: to_json(spec) for key, spec in row.items()} for host, row in host_rows(self.fabric).items()}
+
+
+def propose(file: str, lab: bool | None = None) -> Proposal:
+    """Raises WeftError with everything that is wrong with the file. `lab` None: whether it runs as one here."""
+    document = load(file)
+    as_lab = is_lab(str(getattr(document.spec, "fabric", ""))) if lab is None else lab
+    fabric = resolve(document, as_lab)
+    return Proposal(fabric, Intent(fabric.name, file, as_lab, to_objects(document)))
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """As `weft plan --json` prints them."""
+
+    intent: list[dict[str, str]]
+    flows: dict[str, dict[str, int]]
+    host: dict[str, list[dict[str, str]]]
+
+    def __bool__(self) -> bool:
+        return bool(self.intent or self.flows or self.host)
+
+
+async def compare(client: Client, proposal: Proposal) -> Changes:
+    """What the store holds against what is proposed. Raises WeftError where the store is another fabric's."""
+    found, rows = await read(client), await wanted(client)
+    mine(found, proposal)
+    return Changes(_intent(found, proposal.intent), _flows(found, proposal.fabric), _hosts(rows, proposal.hosts))
+
+
+def mine(found: Snapshot, proposal: Proposal) -> None:
+    if found.intent is not None and found.intent.fabric != proposal.fabric.name:
+        raise WeftError(f'this store holds fabric "{found.intent.fabric}", the file says "{proposal.fabric.name}": give another --store')
+
+
+def _intent(found: Snapshot, new: Intent) -> list[dict[str, str]]:
+    old = found.intent.objects if found.intent else {}
+    added = [{"action": "add", "object": path} for path in new.objects if path not in old]
+    changed = [{"action": "change", "object": path} for path, (spec, _) in new.objects.items() if path in old and old[path][0] != spec]
+    return added + changed + [{"action": "remove", "object": path} for path in old if path not in new.objects]
+
+
+def _flows(found: Snapshot, fabric: Fabric) -> dict[str, dict[str, int]]:
+    known = facts(found.states)
+    old_fabric = fabric_of(found) if found.intent else None
+    before = Compiler().compile(old_fabric, known) if old_fabric else {}
+    names = {dpid: f"{host}/{bridge}" for which in (old_fabric, fabric) if which for dpid, (host, bridge, _) in switches(which).items()}
+    after = Compiler().compile(fabric, known)
+    counted = {names[dpid]: _count(before.get(dpid), after.get(dpid)) for dpid in before | after}
+    return {name: counts for name, counts in counted.items() if any(counts.values())}
+
+
+def _count(before: Program | None, after: Program | None) -> dict[str, int]:
+    old, new = ({flow.identity: flow.cookie for flow in (program or Program()).flows()} for program in (before, after))
+    return {
+        "add": sum(identity not in old for identity in new),
+        "change": sum(old.get(identity, cookie) != cookie for identity, cookie in new.items()),
+        "remove": sum(identity not in new for identity in old),
+    }
+
+
+def _hosts(old: Mapping[str, Row], new: HostRows) -> dict[str, list[dict[str, str]]]:
+    changes: dict[str, list[dict[str, str]]] = {}
+    for host in old.keys() | new.keys():
+        before: Mapping[str, Any] = old[host]["wanted"] if host in old else {}
+        after = new.get(host, {})
+        actions = [{"action": "add", "object": key, "detail": ""} for key in after if key not in before]
+        actions += [{"action": "change", "object": key, "detail": ""} for key in after if key in before and before[key] != after[key]]
+        actions += [{"action": "remove", "object": key, "detail": ""} for key in before if key not in after]
+        if actions:
+            changes[host] = actions
+    return dict(sorted(changes.items()))

@@ -1,0 +1,91 @@
+"""The table of `weft lab ping`: who should reach whom, and who does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from weft.agents import wires
+from weft.agents.pings import Ping, answered
+from weft.cli.tables import Row, show
+from weft.topology import names
+from weft.topology.model import Address, Endpoint, Fabric
+
+OUTSIDE = wires.OUTSIDE
+SECONDS = 1.0
+ROUNDS = 3
+"""Rounds for those that should answer and did not: the first packet between two may be what makes a switch learn."""
+MOST = 100
+"""Rows of a table for people; of more only those that are not as expected are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One ping of the table; `target` is an endpoint, or None for outside."""
+
+    source: str
+    target: Endpoint | None
+    address: Address
+
+    @property
+    def to(self) -> str:
+        return self.target.name if self.target else OUTSIDE
+
+
+def show_pings(fabric: Fabric, as_json: bool) -> bool:
+    """Pings, prints, and says whether every answer was the expected one."""
+    pairs = list(_pairs(fabric))
+    should = {pair: expected(fabric, pair) for pair in pairs}
+    does = _answers(fabric, pairs, should)
+    rows: list[Row] = [
+        {"from": p.source, "to": p.to, "address": str(p.address), "expected": should[p], "answered": p in does} for p in pairs
+    ]
+    wrong = [row for row in rows if row["expected"] != row["answered"]]
+    shown = rows if as_json or len(rows) <= MOST else wrong
+    show(shown, as_json, "nobody to ping" if not rows else f"{len(rows)} pings, all as expected")
+    return not wrong
+
+
+def expected(fabric: Fabric, pair: Pair) -> bool:
+    """Whether this ping should be answered: in the same segment, or by translation to the world."""
+    if pair.source == OUTSIDE:
+        return pair.target is not None and _on_the_wire(fabric, pair.target) and pair.address in wires.network(fabric)
+    for endpoint in fabric.guests[pair.source].endpoints:
+        if pair.target and endpoint.segment == pair.target.segment and _on_link(endpoint, pair.address):
+            return True
+        to_world = pair.address in wires.network(fabric) and (pair.target is None or _on_the_wire(fabric, pair.target))
+        on_the_wire = _on_the_wire(fabric, endpoint) and _on_link(endpoint, pair.address)
+        if to_world and (on_the_wire or fabric.segments[endpoint.segment].mode == "nat"):
+            return True
+    return False
+
+
+def _on_link(endpoint: Endpoint, address: Address) -> bool:
+    return any(address in own.network for own in endpoint.addresses)
+
+
+def _on_the_wire(fabric: Fabric, endpoint: Endpoint) -> bool:
+    """Sits on the physical network that outside is on, untagged."""
+    segment, uplinks = fabric.segments[endpoint.segment], list(fabric.hosts[endpoint.host].uplinks)
+    return segment.mode == "bridged" and segment.vlan is None and segment.uplink == uplinks[0]
+
+
+def _pairs(fabric: Fabric) -> Iterator[Pair]:
+    inside = [guest for guest in fabric.guests.values() if any(e.attach == "netns" for e in guest.endpoints)]
+    targets = [(e, address.ip) for guest in inside for e in guest.endpoints for address in e.addresses]
+    for guest in inside:
+        yield from (Pair(guest.name, e, address) for e, address in targets if e.guest != guest.name)
+        yield Pair(guest.name, None, wires.gateway(fabric))
+    yield from (Pair(OUTSIDE, e, address) for e, address in targets if isinstance(address, IPv4Address))
+
+
+def _answers(fabric: Fabric, pairs: list[Pair], should: dict[Pair, bool]) -> set[Pair]:
+    does: set[Pair] = set()
+    asked = pairs
+    for _ in range(ROUNDS):
+        pings = {pair: Ping(wires.NAMESPACES / names.namespace(fabric.name, pair.source), pair.address) for pair in asked}
+        heard = answered(pings.values(), SECONDS)
+        does |= {pair for pair, ping in pings.items() if ping in heard}
+        asked = [pair for pair in pairs if should[pair] and pair not in does]
+        if not asked:
+            break
+    return does

@@ -1,0 +1,59 @@
+"""`weft why`."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from weft.apps.compile import Compiler
+from weft.apps.facts import facts
+from weft.apps.pipeline import TABLES
+from weft.apps.text import flow_text
+from weft.apps.why import Origin, origins
+from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
+from weft.cli.tables import show
+from weft.topology.errors import WeftError
+from weft.topology.names import BASE_COOKIE, LEARNED_COOKIE
+
+app = typer.Typer()
+
+COOKIE = re.compile(r"(?:cookie=)?(0x[0-9a-fA-F]+)")
+BY_ITSELF = {
+    BASE_COOKIE: "laid by the agent: an uplink bridge switches whatever becomes of the controller",
+    LEARNED_COOKIE: "learned by the switch itself: where a MAC that the model does not know was last seen",
+}
+
+
+@app.command()
+def why(
+    flow: Annotated[str, typer.Argument(metavar="COOKIE|FLOW", help="A cookie, or a line of ovs-ofctl dump-flows.")],
+    store: StoreOption = "",
+    fabric: FabricOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Which line of which file made this flow."""
+    cookie = _cookie(flow)
+    if cookie in BY_ITSELF:
+        show([{"flow": f"{cookie:#x}", "why": BY_ITSELF[cookie], "source": ""}], as_json)
+        return
+    seen = look(target(store, fabric))
+    found = origins(seen.fabric, Compiler().compile(seen.fabric, facts(seen.states)), cookie)
+    if not found:
+        raise WeftError(f"{cookie:#x}: no flow of this fabric has that cookie: it is another's, or of an earlier apply")
+    show([row for origin in found for row in _rows(origin)], as_json)
+
+
+def _cookie(text: str) -> int:
+    found = COOKIE.search(text)
+    if found is None:
+        raise WeftError(f'"{text}" names no cookie: give 0x…, or a line of ovs-ofctl dump-flows')
+    return int(found.group(1), 16)
+
+
+def _rows(origin: Origin) -> list[dict[str, str]]:
+    words = {table.number: table.name for tables in TABLES.values() for table in tables if table.name == origin.table}
+    text = flow_text(origin.flow, words)
+    return [
+        {"switch": origin.switch, "why": path, "source": str(source) if source else "the pipeline itself", "flow": text}
+        for path, source in origin.serves
+    ]

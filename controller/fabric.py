@@ -1,0 +1,162 @@
+"""The fabric on its switches: what the store says, compiled, wanted of every switch, and reported back.
+
+One controller is in charge of a store: it claims an epoch, writes only under it, and gives it to switches as `generation_id`, so
+that they refuse whoever was in charge before. A store that is away changes nothing; when it is back, work goes on with what it says.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+
+from weft.apps.compile import Compiler, Facts
+from weft.apps.facts import facts
+from weft.apps.flow import Program
+from weft.apps.why import switches
+from weft.controller.reconcile import State
+from weft.controller.service import Answer, Controller
+from weft.topology.errors import WeftError
+from weft.topology.model import Fabric
+from weft.topology.objects import from_objects
+from weft.topology.ovsdb import Change, Client, OvsdbError, Replica
+from weft.topology.reports import Fenced, SwitchReport, claim, report_switches
+from weft.topology.resolve import resolve
+from weft.topology.store import WATCHES, Intent, snapshot
+
+log = logging.getLogger("weft.fabric")
+
+RETRY = 0.5
+"""Seconds between attempts to reach a store that is away."""
+
+
+class Loom:
+    """Weaves a store's fabric into programs. `start`, then give `program_for` and `report` to a Controller, then `run`."""
+
+    def __init__(self, store: str, targets: Iterable[str]) -> None:
+        self._target, self._targets = store, tuple(targets)
+        self._woken = asyncio.Event()
+        self._replica = Replica(store, "Weft", WATCHES, self._changed)
+        self._compiler = Compiler()
+        self._intent: Intent | None = None
+        self._fabric: Fabric | None = None
+        self._facts: Facts = {}
+        self._programs: dict[int, Program] = {}
+        self._bridges: dict[int, str] = {}
+        self._states: dict[int, State | None] = {}
+        self._reported: dict[int, SwitchReport] = {}
+        self.epoch = 0
+        """Under which this controller is in charge; 0 before `start`."""
+
+    async def start(self) -> None:
+        """Waits for the store and takes charge of it."""
+        await self._replica.start()
+        self.epoch = await self._claim()
+        self._weave()
+
+    def program_for(self, dpid: int) -> Program | Answer:
+        """What a switch should hold; while no intent was read yet, switches are left as they are."""
+        if self._fabric is None:
+            return Answer.HOLD
+        return self._programs.get(dpid, Answer.BARE)
+
+    def report(self, dpid: int, state: State | None) -> None:
+        """A switch says how far it is; None: it is gone."""
+        self._states[dpid] = state
+        self._woken.set()
+
+    async def run(self, controller: Controller) -> None:
+        """Follows the store until cancelled. Raises Fenced when another controller takes charge."""
+        controller.serial = self._serial
+        controller.refresh()
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                if self._weave():
+                    controller.serial = self._serial
+                    controller.refresh()
+                await self._report(controller)
+        finally:
+            await self._replica.stop()
+
+    @property
+    def _serial(self) -> int:
+        return self._intent.serial if self._intent else 0
+
+    def _changed(self, changes: list[Change]) -> None:
+        """Our own reports are no news."""
+        if any(change.table in ("Fabric", "Object", "Controller") or _told(change) for change in changes):
+            self._woken.set()
+
+    def _weave(self) -> bool:
+        """Brings the programs up to what the store says now; whether anything of it was new."""
+        now = snapshot(self._replica.tables)
+        known, intent = facts(now.states), now.intent
+        if intent is None or (intent == self._intent and known == self._facts):
+            return False
+        if intent != self._intent and not self._read(intent):
+            return False
+        self._facts = known
+        if self._fabric is not None:
+            self._programs = self._compiler.compile(self._fabric, known)
+            self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}
+        return True
+
+    def _read(self, intent: Intent) -> bool:
+        self._intent = intent
+        try:
+            self._fabric = resolve(from_objects(intent.file, intent.objects), intent.lab)
+        except WeftError as error:
+            log.error("the store's fabric is not one that this version understands, switches keep what they have: %s", error)
+            return False
+        return True
+
+    async def _report(self, controller: Controller) -> None:
+        """Tells the store about the switches whose state is other than it was told."""
+        reports = {dpid: self._switch_report(controller, dpid, state) for dpid, state in self._states.items()}
+        news = [report for dpid, report in reports.items() if self._reported.get(dpid) != report]
+        if not news:
+            return
+        try:
+            await report_switches(self._replica, self.epoch, news)
+        except Fenced:
+            if self._replica.tables["Controller"]:
+                raise
+            self.epoch = await self._claim()  # a store made anew knows nobody
+            controller.channel.epoch = self.epoch
+            self._woken.set()
+        except OvsdbError:
+            await asyncio.sleep(RETRY)
+            self._woken.set()
+        else:
+            self._reported |= {report.dpid: report for report in news}
+
+    def _switch_report(self, controller: Controller, dpid: int, state: State | None) -> SwitchReport:
+        switch = controller.switches.get(dpid)
+        bridge = switch.bridge if switch else self._bridges.get(dpid, "")
+        if state is None:
+            return SwitchReport(dpid, bridge, False, 0, 0)
+        missing = tuple(sorted(switch.reconciler.ledger.missing)) if switch else ()
+        serial = state.serial if state.synced else 0
+        return SwitchReport(dpid, bridge, True, state.flows, serial, missing, "; ".join((*state.failed, *state.drift)))
+
+    async def _claim(self) -> int:
+        while True:
+            try:
+                client = await Client.connect(self._target)
+                try:
+                    return await claim(client, self._targets, os.getpid())
+                finally:
+                    await client.close()
+            except OvsdbError as error:
+                log.warning("the store does not take a new controller yet: %s", error)
+                await asyncio.sleep(RETRY)
+
+
+def _told(change: Change) -> bool:
+    """A host reported something that flows may depend on."""
+    if change.table != "Host":
+        return False
+    return (change.old or {}).get("state") != (change.new or {}).get("state")
+
+
