@@ -186,11 +186,11 @@ class Links:
     def _deafen(self, step: s.Deafen) -> None:
         there = self.deaf()
         text = "".join(
-            f'chain "deaf-{name}" {{ type filter hook ingress device "{name}" priority 0; policy drop; }}\n'
+            f'chain deaf-{name} {{ type filter hook ingress device "{name}" priority 0; policy drop; }}\n'
             for name in step.names
             if name not in there and self._socket(HERE).link_lookup(ifname=name)
         )
-        gone = "".join(f'delete chain netdev weft "deaf-{name}"\n' for name in there - set(step.names))
+        gone = "".join(f'delete chain netdev weft deaf-{name}\n' for name in there - set(step.names))
         _nft(f"table netdev weft {{\n{text}}}\n{gone}", HERE)
 
     def _move(self, step: s.MoveAddresses) -> None:

@@ -38,7 +38,8 @@ def print_changes(changes: Changes) -> None:
         show(changes.intent, False)
     if changes.flows:
         print()
-        show([{"switch": switch, **{f"flows {what}": number for what, number in counts.items()}} for switch, counts in changes.flows.items()], False)
+        rows = [{"switch": switch, **{f"flows {what}": n for what, n in counts.items()}} for switch, counts in changes.flows.items()]
+        show(rows, False)
     if changes.host:
         print()
         show([{"host": host, **action} for host, actions in changes.host.items() for action in actions], False)
