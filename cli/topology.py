@@ -1,0 +1,45 @@
+"""`weft topology`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from weft.topology.dot import as_dot, as_svg
+from weft.topology.draw import as_json, as_tree
+from weft.topology.errors import WeftError
+from weft.topology.graph import Reports, State, build
+from weft.topology.load import load_fabric
+from weft.topology.model import Fabric
+
+app = typer.Typer()
+
+
+class Form(StrEnum):
+    text = "text"
+    json = "json"
+    dot = "dot"
+    svg = "svg"
+
+
+@app.command()
+def topology(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The fabric file.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How to draw it.")] = Form.text,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """The fabric as a graph: hosts, bridges, NICs, tunnels, guests and segments."""
+    if file is None:
+        raise WeftError("say which fabric: weft topology FILE")
+    draw(load_fabric(file), Form.json if json else form)
+
+
+def draw(fabric: Fabric, form: Form, reports: Reports | None = None, switches: Mapping[int, State] | None = None) -> None:
+    """Prints a fabric, with what is known of its hosts and switches."""
+    graph = build(fabric, reports, switches)
+    if form is Form.text:
+        Console(highlight=False).print(as_tree(graph))
+        return
+    print({Form.json: as_json, Form.dot: as_dot, Form.svg: as_svg}[form](graph))

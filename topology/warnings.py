@@ -1,0 +1,19 @@
+"""What is allowed in a fabric and yet hardly meant."""
+
+from collections.abc import Iterator
+
+from weft.topology.model import Fabric
+
+
+def warnings(fabric: Fabric) -> Iterator[str]:
+    """One line each, with file and line."""
+    inhabited = {endpoint.segment for endpoint in fabric.endpoints.values()}
+    for segment in fabric.segments.values():
+        if segment.name not in inhabited:
+            yield f'{segment.source}: segment "{segment.name}": no guest is in it'
+    for guest in fabric.guests.values():
+        seen: set[str] = set()
+        for endpoint in guest.endpoints:
+            if endpoint.segment in seen:
+                yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
+            seen.add(endpoint.segment)
