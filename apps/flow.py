@@ -231,17 +231,18 @@ class Flow:
     match: Match
     actions: tuple[Action, ...]
     why: tuple[str, ...]
+    cookie: int = field(init=False, repr=False, compare=False)
+    """64 bits: the magic of weft, and a hash of what the flow says and whom it serves. Names count, lines and ports' numbers do not."""
 
     @property
     def identity(self) -> Identity:
         return Identity(self.table, self.priority, self.match)
 
-    @property
-    def cookie(self) -> int:
-        """64 bits: the magic of weft, and a hash of what the flow says and whom it serves. Names count, lines and ports' numbers do not."""
-        said = repr((self.table, self.priority, self.match, self.actions, self.why)).encode()
-        low = int.from_bytes(blake2b(said, digest_size=4).digest(), "big")
-        return COOKIE_MAGIC << 32 | max(low, 0x100)  # the lowest numbers are the agent's and learn()'s
+    def __post_init__(self) -> None:
+        terms = ",".join([f"{name}={value}/{mask}" for name, value, mask in self.match])
+        said = f"{self.table} {self.priority} {terms} {self.actions} {self.why}"
+        low = int.from_bytes(blake2b(said.encode(), digest_size=4).digest(), "big")
+        object.__setattr__(self, "cookie", COOKIE_MAGIC << 32 | max(low, 0x100))  # the lowest numbers are the agent's and learn()'s
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ including the next `Output`, `Resubmit` or `Goto`, because that is the copy whic
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from struct import Struct
 
 from weft.apps import flow as f
@@ -59,12 +58,13 @@ def _set_number(action: f.Set, number: int) -> f.Set:
 def named(actions: Iterable[f.Action]) -> Iterator[str]:
     """Names of the ports that the actions speak of."""
     for action in actions:
-        port = action.port if isinstance(action, f.Output) else action.value if isinstance(action, f.Set) else None
-        if isinstance(port, f.Port):
-            yield port.name
+        if isinstance(action, f.Output):
+            if isinstance(action.port, f.Port):
+                yield action.port.name
+        elif isinstance(action, f.Set) and isinstance(action.value, f.Port):
+            yield action.value.name
 
 
-@lru_cache(16384)
 def instructions(actions: tuple[f.Action, ...]) -> bytes:
     """Meter, apply-actions and goto-table, in that order (OpenFlow 1.4.1, 7.2.4); ports are numbers already."""
     meter = goto = b""

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
-from typing import NamedTuple
 
-from weft.apps.flow import Bucket, Flow, Group, Meter, Port
+from weft.apps.flow import Action, Bucket, Flow, Group, Meter, Port
 from weft.controller import wire
 from weft.controller.actions import action_list, instructions, named, present
 from weft.controller.oxm import match_bytes
@@ -15,11 +14,8 @@ Key = tuple[int, int, bytes]
 """What makes a flow this flow on a switch: table, priority, OXMs of its match."""
 
 
-class Entry(NamedTuple):
-    """One flow of one switch: cookie and instructions, as sent and as read back."""
-
-    cookie: int
-    instructions: bytes
+Entry = tuple[int, bytes]
+"""Cookie and instructions of one flow of one switch, as sent and as read back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +28,48 @@ class Seen:
     packets: int
 
 
+class Encoder:
+    """Encodes flows with the port numbers of one switch. `numbers` is its live map; `forget` when it changed."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._known: dict[tuple[Action, ...], tuple[bytes, tuple[str, ...]]] = {}
+        self._names: set[str] = set()
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    def spoken(self) -> frozenset[str]:
+        """The ports that were named since the last call."""
+        spoken = frozenset(self._names)
+        self._names.clear()
+        return spoken
+
+    def __call__(self, flow: Flow) -> tuple[Key, Entry] | None:
+        """None while the match names a port that the switch does not have."""
+        actions = flow.actions
+        known = self._known.get(actions)
+        if known is None:
+            encoded = instructions(present(actions, self._numbers))
+            known = self._known[actions] = (encoded, tuple(named(actions)))
+        if known[1]:
+            self._names.update(known[1])
+        matched = match_bytes(flow.match, self._numbers, self._names)
+        if matched is None:
+            return None
+        return (flow.table, flow.priority, matched), (flow.cookie, known[0])
+
+
 def encode(flow: Flow, numbers: Numbers) -> tuple[Key, Entry] | None:
-    """The flow with this switch's port numbers; None while its match names a port that the switch does not have."""
-    matched = match_bytes(flow.match, numbers)
-    if matched is None:
-        return None
-    return (flow.table, flow.priority, matched), Entry(flow.cookie, instructions(present(flow.actions, numbers)))
+    """One flow on its own."""
+    return Encoder(numbers)(flow)
 
 
-def names(flow: Flow) -> set[str]:
+def names(flow: Flow) -> list[str]:
     """The ports that `flow` speaks of."""
-    return {term.value.name for term in flow.match if isinstance(term.value, Port)} | set(named(flow.actions))
+    found = [value.name for _, value, _ in flow.match if isinstance(value, Port)]
+    found.extend(named(flow.actions))
+    return found
 
 
 def seen(body: bytes) -> Iterator[Seen]:
@@ -55,7 +82,7 @@ def seen(body: bytes) -> Iterator[Seen]:
         rest = at + 48 + (matched + 7) // 8 * 8
         if length < 56 or matched < 4 or rest > end or end > len(body):
             raise wire.Malformed("a flow that lies about its length")
-        yield Seen((table, priority, body[begin : begin + matched - 4]), Entry(cookie, body[rest:end]), seconds, packets)
+        yield Seen((table, priority, body[begin : begin + matched - 4]), (cookie, body[rest:end]), seconds, packets)
         at = end
 
 

@@ -4,9 +4,9 @@ Every change, whoever made it, only marks keys as dirty: a unit of flows that is
 a flow that the switch says was changed. `changes` then looks at the dirty keys alone, so that the cost follows the change.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from weft.apps.flow import Flow
 from weft.controller import encode
@@ -22,9 +22,8 @@ STEP = 256
 """Flows encoded between two breaths of the event loop."""
 
 
-class Wanted(NamedTuple):
-    entry: Entry
-    place: Place
+Wanted = tuple[Entry, Place]
+"""What a flow should be, and which unit wants it."""
 
 
 def ours(cookie: int) -> bool:
@@ -60,15 +59,19 @@ class Ledger:
         """Flows whose identity another unit has taken already: a fault of the compiler."""
         self.dirty: dict[Key, None] = {}
         self._numbers = numbers
+        self._encode = encode.Encoder(numbers)
         self._units: dict[UnitName, Unit] = {}
         self._keys: dict[UnitName, list[Key | None]] = {}
-        self._named: dict[str, dict[Place, None]] = {}
-        self._tables: dict[int, int] = {}
+        self._spoken: dict[UnitName, frozenset[str]] = {}
+        """Ports that a unit names."""
+        self._named: dict[str, dict[UnitName, None]] = {}
+        """And the other way round."""
+        self._tables: defaultdict[int, int] = defaultdict(int)
 
     def flow(self, key: Key) -> Flow | None:
         """The flow that stands behind a key, if it is wanted."""
         wanted = self.wanted.get(key)
-        return self._units[wanted.place[0]][wanted.place[1]] if wanted else None
+        return self._units[wanted[1][0]][wanted[1][1]] if wanted else None
 
     @property
     def tables(self) -> set[int]:
@@ -85,29 +88,36 @@ class Ledger:
         changed = [name for name, unit in units.items() if self._units.get(name) is not unit]
         gone = [name for name in self._units if name not in units]
         for name in (*gone, *changed):
-            for index in range(len(self._units.get(name, ()))):
-                self._remove((name, index))
-                if index % STEP == STEP - 1:
-                    yield
-            self._units.pop(name, None)
-            self._keys.pop(name, None)
-        count = 0
+            if name in self._units:
+                yield from self._remove(name)
         for name in changed:
-            unit = self._units[name] = units[name]
-            keys = self._keys[name] = [None] * len(unit)
-            for index, flow in enumerate(unit):
-                for port in encode.names(flow):
-                    self._named.setdefault(port, {})[name, index] = None
-                keys[index] = self._place(flow, (name, index))
-                count += 1
-                if count % STEP == 0:
-                    yield
+            yield from self._add(name, units[name])
         for place in list(self.doubles):  # whoever had the identity may be gone
             del self.doubles[place]
             self._keys[place[0]][place[1]] = self._place(self._units[place[0]][place[1]], place)
 
+    def _add(self, name: UnitName, unit: Unit) -> Iterator[None]:
+        self._units[name] = unit
+        keys = self._keys[name] = []
+        for index, flow in enumerate(unit):
+            keys.append(self._place(flow, (name, index)))
+            if not index % STEP:
+                yield
+        spoken = self._spoken[name] = self._encode.spoken()
+        for port in spoken:
+            self._named.setdefault(port, {})[name] = None
+
+    def _remove(self, name: UnitName) -> Iterator[None]:
+        for index in range(len(self._units[name])):
+            self._unplace((name, index))
+            if not index % STEP:
+                yield
+        for port in self._spoken.pop(name):
+            del self._named[port][name]
+        del self._units[name], self._keys[name]
+
     def _place(self, flow: Flow, place: Place) -> Key | None:
-        encoded = encode.encode(flow, self._numbers)
+        encoded = self._encode(flow)
         if encoded is None:
             self.held_back.add(place)
             return None
@@ -115,8 +125,8 @@ class Ledger:
         if key in self.wanted:
             self.doubles[place] = key
             return None
-        self.wanted[key] = Wanted(entry, place)
-        self._tables[key[0]] = self._tables.get(key[0], 0) + 1
+        self.wanted[key] = (entry, place)
+        self._tables[key[0]] += 1
         if self.have.get(key) != entry:
             self.dirty[key] = None
         return key
@@ -134,17 +144,15 @@ class Ledger:
                 del self._tables[key[0]]
             self.dirty[key] = None
 
-    def _remove(self, place: Place) -> None:
-        self._unplace(place)
-        for port in encode.names(self._units[place[0]][place[1]]):
-            places = self._named[port]
-            places.pop(place, None)
-            if not places:
-                del self._named[port]
-
     def moved(self, ports: set[str]) -> None:
         """Ports came, went or changed their numbers: the flows that name them are encoded again."""
-        places = {place: None for port in sorted(ports) for place in self._named.get(port, ())}
+        if not ports:
+            return
+        self._encode.forget()
+        units = {name: None for port in sorted(ports) for name in self._named.get(port, ())}
+        places = [
+            (name, index) for name in units for index, flow in enumerate(self._units[name]) if not ports.isdisjoint(encode.names(flow))
+        ]
         for place in places:  # all go first: two ports may have swapped their numbers
             self._unplace(place)
         for name, index in places:
@@ -155,10 +163,10 @@ class Ledger:
         have: dict[Key, Entry] = {}
         strangers: dict[Key, int] = {}
         for count, one in enumerate(seen):
-            if ours(one.entry.cookie):
+            if ours(one.entry[0]):
                 have[self._known(one.key)] = one.entry
-            elif foreign(one.entry.cookie):
-                strangers[self._known(one.key)] = one.entry.cookie
+            elif foreign(one.entry[0]):
+                strangers[self._known(one.key)] = one.entry[0]
             if count % STEP == 0:
                 yield
         self._replace(have, strangers)
@@ -167,7 +175,7 @@ class Ledger:
         self.have = have
         self.foreign = {key: cookie for key, cookie in strangers.items() if key[0] in self._tables and key not in self.wanted}
         self.dirty = dict.fromkeys(key for key in have if key not in self.wanted)
-        self.dirty.update((key, None) for key, wanted in self.wanted.items() if have.get(key) != wanted.entry)
+        self.dirty.update((key, None) for key, wanted in self.wanted.items() if have.get(key) != wanted[0])
 
     def _known(self, key: Key) -> Key:
         """The key as weft writes it, where the switch shuffled the fields of the match."""
@@ -178,47 +186,56 @@ class Ledger:
     def told(self, key: Key, entry: Entry | None) -> bool:
         """The switch says that somebody else changed a flow (None: removed it). True where that is not what should be."""
         wanted = self.wanted.get(key)
-        if entry is not None and ours(entry.cookie):
+        if entry is not None and ours(entry[0]):
             self.have[key] = entry
         else:
             self.have.pop(key, None)
             self.foreign.pop(key, None)
-            if entry is not None and foreign(entry.cookie) and wanted is None and key[0] in self._tables:
-                self.foreign[key] = entry.cookie
-        if self.have.get(key) == (wanted.entry if wanted else None):
+            if entry is not None and foreign(entry[0]) and wanted is None and key[0] in self._tables:
+                self.foreign[key] = entry[0]
+        if self.have.get(key) == (wanted[0] if wanted else None):
             self.dirty.pop(key, None)
             return False
         self.dirty[key] = None
         return True
 
-    def changes(self, sweep: bool = False) -> Changes:
-        """What would make the switch as it should be; with `sweep` without what is foreign in our tables."""
+    def additions(self) -> Changes:
+        """What is dirty and wanted, for as long as a program is still being adopted."""
         changes = Changes()
-        for key in list(self.dirty):
-            wanted, had = self.wanted.get(key), self.have.get(key)
-            if wanted is not None and wanted.entry != had:
-                changes.adds.append((key, wanted.entry))
-            elif wanted is None and had is not None:
-                changes.deletes.append(key)
-            else:
-                del self.dirty[key]
+        kept: dict[Key, None] = {}
+        for key in self.dirty:
+            wanted = self.wanted.get(key)
+            if wanted is None:
+                kept[key] = None
+            elif wanted[0] != self.have.get(key):
+                changes.adds.append((key, wanted[0]))
+        self.dirty = kept
+        return changes
+
+    def changes(self, sweep: bool = False) -> Changes:
+        """What makes the switch as it should be, with `sweep` without what is foreign in our tables. Nothing is dirty then: to be
+        followed by `done` or `undone`."""
+        changes = self.additions()
+        changes.deletes = [key for key in self.dirty if key in self.have]
+        self.dirty = {}
         if sweep:
             changes.deletes.extend(self.foreign)
         return changes
 
     def done(self, changes: Changes) -> None:
-        """The switch took them."""
+        """The switch took them. What it told of meanwhile is newer."""
+        newer = {key: self.have.get(key) for key in self.dirty}
         for key in changes.deletes:
             self.have.pop(key, None)
             self.foreign.pop(key, None)
-            self._settle(key)
-        for key, entry in changes.adds:
-            self.have[key] = entry
-            self._settle(key)
+        self.have.update(changes.adds)
+        for key, entry in newer.items():
+            if entry is not None:
+                self.have[key] = entry
+            else:
+                self.have.pop(key, None)
 
-    def _settle(self, key: Key) -> None:
-        wanted = self.wanted.get(key)
-        if self.have.get(key) == (wanted.entry if wanted else None):
-            self.dirty.pop(key, None)
-        else:
-            self.dirty[key] = None
+    def undone(self, changes: Changes) -> None:
+        """The switch took none of them."""
+        self.dirty.update(dict.fromkeys(key for key in changes.deletes if key not in self.foreign))
+        self.dirty.update((key, None) for key, _ in changes.adds)

@@ -1,6 +1,5 @@
 """Matches as OXM fields, in the very bytes in which Open vSwitch gives them back in a dump."""
 
-from functools import lru_cache
 from struct import Struct
 
 from weft.apps.fields import FIELDS, Field
@@ -28,26 +27,25 @@ def field_bytes(name: str, value: int, mask: int | None = None) -> bytes:
     return _HEADER.pack(header(field, True)) + (value & mask).to_bytes(octets, "big") + mask.to_bytes(octets, "big")
 
 
-@lru_cache(65536)
-def _term(term: Term) -> bytes:
-    assert isinstance(term.value, int)
-    if term.field == "ct_state" and term.mask is None:
-        return field_bytes("ct_state", term.value, 0xFF)  # all the bits there are: the other 24 are not given back
-    return field_bytes(term.field, term.value, term.mask)
+_PLAIN = {name: (field_bytes(name, 0)[:4], field.octets) for name, field in FIELDS.items()}
 
 
-def match_bytes(match: Match, numbers: Numbers) -> bytes | None:
-    """The OXMs of `match` without header and padding; None where it names a port that is not there."""
-    parts = []
-    for term in match:
-        if isinstance(term.value, Port):
-            number = numbers.get(term.value.name)
+def match_bytes(match: Match, numbers: Numbers, names: set[str]) -> bytes | None:
+    """The OXMs of `match` without header and padding; None where it names a port that is not there. Puts the ports it names into `names`."""
+    encoded = b""
+    for name, value, mask in match:
+        if isinstance(value, Port):
+            names.add(value.name)
+            number = numbers.get(value.name)
             if number is None:
                 return None
-            parts.append(field_bytes(term.field, number, term.mask))
-        else:
-            parts.append(_term(term))
-    return b"".join(parts)
+            value = number
+        if mask is None and name != "ct_state":
+            head, octets = _PLAIN[name]
+            encoded += head + value.to_bytes(octets, "big")
+        else:  # of ct_state there are 8 bits, whatever its width; the others are not given back
+            encoded += field_bytes(name, value, 0xFF if mask is None else mask)
+    return encoded
 
 
 def canonical(match: bytes) -> bytes:

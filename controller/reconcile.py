@@ -7,19 +7,20 @@ flow and its reasons, and tried again when something changes or at the next read
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from struct import Struct
 
 from weft.apps.flow import Program
 from weft.apps.text import flow_text
 from weft.controller import encode, wire
+from weft.controller.bundle import Bundle
 from weft.controller.channel import Connection, log
 from weft.controller.encode import Entry, Key
 from weft.controller.ledger import Changes, Ledger
 from weft.controller.oxm import match_text
+from weft.controller.ports import Numbers
 from weft.controller.refusal import Refused
 
 READ_SECONDS = 60
@@ -28,7 +29,8 @@ READ_SHARE = 50
 """A reading that took t seconds is followed by at least 50 t without one."""
 REPAIR_SECONDS = 1
 """Between two repairs of what somebody else changed, at least."""
-CHUNK = 64 << 10
+EARLY = 2048
+"""Flows to be sent that are not kept back until all are known."""
 SPOKEN_MOST = 8
 """Lines of drift or refusal that are reported in full."""
 
@@ -72,7 +74,6 @@ class Reconciler:
         """Told while the switch was being read, to be heard afterwards."""
         self._monitored: set[int] = set()
         self._repairs = 0
-        self._bundles = count(1)
         self._wake = asyncio.Event()
         self._retry = False
         self._read_at = 0.0
@@ -122,10 +123,7 @@ class Reconciler:
             self._wake.clear()
             if loop.time() >= self._read_at:
                 await self._read()
-            await self._adopt()
-            if self._retry or not self.state.failed:
-                self._retry = False
-                await self._apply()
+            await self._apply()
             self._tell()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(self._read_at - loop.time(), 0))
@@ -156,109 +154,73 @@ class Reconciler:
             return {}
         return dict(one for part in parts for one in seen(part))
 
-    async def _adopt(self) -> None:
-        """Brings the ledger to the program and the ports, which may change again meanwhile."""
-        adopted = None
-        while adopted is not self._program or self._moved:
-            moved, self._moved = self._moved, set()
-            self.ledger.moved(moved)
-            adopted = self._program
-            for _ in self.ledger.adopt(adopted.units):
-                await asyncio.sleep(0)
-        for place, key in self.ledger.doubles.items():
-            log.error("%s: two flows of one identity: %s, %s and %s", self._connection, key, place, self.ledger.wanted[key].place)
-
     async def _apply(self) -> None:
-        program, serial = self._program, self._serial
-        numbers = self._connection.ports
-        groups = {group.number: encode.group_body(group, numbers) for group in program.groups}
-        meters = {meter.number: encode.meter_body(meter) for meter in program.meters}
-        changes = self.ledger.changes(self._sweep)
-        before = Stage(self._connection)
-        for number, body in _differing(meters, self._meters):
-            before.add(encode.meter_mod(before.version, before.xid, number in self._meters, body), f"meter {number}")
-        stage = Stage(self._connection)
-        for number, body in _differing(groups, self._groups):
-            stage.add(encode.group_mod(stage.version, stage.xid, number in self._groups, body), f"group {number}")
-        gone_groups = [n for n in self._groups if n not in groups and (self._sweep or n in self._made)]
-        gone_meters = [n for n in self._meters if n not in meters and (self._sweep or -n in self._made)]
-        failed: tuple[str, ...] = ()
-        if changes or stage.blame or before.blame or gone_groups or gone_meters:
-            swept = [_foreign_text(key, cookie) for key, cookie in self.ledger.foreign.items() if self._sweep]
-            failed = await self._change(before, stage, changes, gone_groups, gone_meters)
-            for line in swept if not failed else ():
-                log.warning("%s: drift: %s: removed", self._connection, line)
-        if not failed:
-            self._groups = {n: b for n, b in self._groups.items() if n not in gone_groups} | groups
-            self._meters = {n: b for n, b in self._meters.items() if n not in gone_meters} | meters
-            self._made = {*groups, *(-n for n in meters)}
-            self._monitor()
-        done = not failed and program is self._program
-        self.state = replace(self.state, synced=done, failed=failed, serial=serial if done else self.state.serial)
-
-    async def _change(self, before: "Stage", stage: "Stage", changes: Changes, groups: list[int], meters: list[int]) -> tuple[str, ...]:
-        """Meters, the bundle, meters again; what was refused, in words."""
-        connection = self._connection
-        bundle = next(self._bundles) if connection.version >= wire.V1_4 else None
-        self._repair_at = asyncio.get_running_loop().time()
-        connection.errors = {}
+        """Brings the ledger to the program and the ports, and the switch to the ledger, at the same time."""
+        program, serial, retry = self._program, self._serial, self._retry
+        self._retry = False
+        moved, self._moved = self._moved, set()
+        bundle = Bundle(self._connection)
         try:
-            await before.flush()
-            refused = await self._send(bundle, stage, changes, groups)
-            if not refused:
-                self.ledger.done(changes)
-                for number in meters:
-                    connection.write(encode.meter_delete(connection.version, connection.xid(), number))
-            elif bundle is None:
-                self._read_at = 0  # half of it may be done
-            blame = before.blame | stage.blame
-            return self._words(refused, blame)
+            self.ledger.moved(moved)
+            send = retry or not self.state.failed
+            numbered = Numbered(program, self._connection.ports, self._groups, self._meters, self._made, self._sweep)
+            if send:
+                numbered.begin(bundle)
+            sent = await self._flows(program, bundle if send else None)
+            failed = self.state.failed
+            if send:
+                failed = await self._commit(bundle, numbered, sent)
         finally:
-            connection.errors = None
+            bundle.close()
+        done = not failed and program is self._program
+        count = self.state.sent + len(sent) if send else self.state.sent
+        self.state = replace(self.state, synced=done, failed=failed, serial=serial if done else self.state.serial, sent=count)
 
-    async def _send(self, bundle: int | None, stage: "Stage", changes: Changes, groups: list[int]) -> dict[int, Refused]:
-        """Errors by xid; under 0 what names no message of the bundle."""
-        connection, version = self._connection, self._connection.version
-        assert connection.errors is not None
-        stage.bundle = bundle
+    async def _flows(self, program: Program, bundle: Bundle | None) -> Changes:
+        """What was sent of the flows. A big program goes out while the rest of it is still being encoded; deletions come last, for a
+        flow that goes here may come again there."""
+        ledger, sent = self.ledger, Changes()
+        for _ in ledger.adopt(program.units):
+            if bundle is not None and len(ledger.dirty) >= EARLY:
+                await _put(bundle, ledger.additions(), sent)
+            await asyncio.sleep(0)
+        for place, key in ledger.doubles.items():
+            log.error("%s: two flows of one identity: %s, %s and %s", self._connection, key, place, ledger.wanted[key][1])
         if bundle is not None:
-            connection.write(wire.bundle_control(version, connection.xid(), bundle, wire.BUNDLE_OPEN))
-        for key in changes.deletes:
-            stage.flow(wire.DELETE_STRICT, key, _NOTHING)
-            await stage.room()
-        for key, entry in changes.adds:
-            stage.flow(wire.ADD, key, entry)
-            await stage.room()
-        for number in groups:
-            stage.add(encode.group_delete(version, stage.xid, number), f"group {number}")
-        await stage.flush()
-        self.state = replace(self.state, sent=self.state.sent + len(changes))
-        await connection.barrier()
-        errors = connection.errors
-        if bundle is None:
-            return errors
-        xid = connection.xid()
-        if errors:  # the switch would commit the rest
-            connection.write(wire.bundle_control(version, xid, bundle, wire.BUNDLE_DISCARD))
-            return errors
-        try:
-            await connection.ask(xid, wire.bundle_control(version, xid, bundle, wire.BUNDLE_COMMIT))
-        except Refused as error:
-            return errors or {0: error}
-        return errors
+            await _put(bundle, ledger.changes(self._sweep), sent)
+        return sent
 
-    def _words(self, refused: dict[int, Refused], blame: dict[int, "Key | str"]) -> tuple[str, ...]:
+    async def _commit(self, bundle: Bundle, numbered: "Numbered", sent: Changes) -> tuple[str, ...]:
+        """What was refused, in words."""
+        swept = [_foreign_text(key, cookie) for key, cookie in self.ledger.foreign.items() if self._sweep]
+        if sent:
+            self._repair_at = asyncio.get_running_loop().time()
+        numbered.end(bundle)
+        await bundle.commit()
+        if bundle.errors:
+            self.ledger.undone(sent)
+            if self._connection.version < wire.V1_4:
+                self._read_at = 0  # half of it may be done
+            return self._words(bundle)
+        self.ledger.done(sent)
+        numbered.unused(bundle)
+        self._groups, self._meters, self._made = numbered.groups, numbered.meters, numbered.made
+        for line in swept:
+            log.warning("%s: drift: %s: removed", self._connection, line)
+        self._monitor()
+        return ()
+
+    def _words(self, bundle: Bundle) -> tuple[str, ...]:
         lines = []
-        for xid, error in list(refused.items())[:SPOKEN_MOST]:
-            what = blame.get(xid, "the bundle")
+        for xid, error in list(bundle.errors.items())[:SPOKEN_MOST]:
+            what = bundle.blame.get(xid, "the bundle")
             flow = None if isinstance(what, str) else self.ledger.flow(what)
             if flow is not None:
                 lines.append(f"{flow_text(flow)}: {error} (for {', '.join(flow.why)})")
             else:
                 lines.append(f"{what if isinstance(what, str) else _key_text(what)}: {error}")
-        if lines and lines != list(self.state.failed):
-            for line in lines:
-                log.error("%s: refused: %s", self._connection, line)
+        for line in lines if lines != list(self.state.failed) else ():
+            log.error("%s: refused: %s", self._connection, line)
         return tuple(lines)
 
     def _monitor(self) -> None:
@@ -290,46 +252,55 @@ class Reconciler:
         self._report(state)
 
 
-class Stage:
-    """Messages on their way to a switch, and which of them is whose fault."""
+class Numbered:
+    """Groups and meters, which have no cookie: their numbers are all there is to know them by."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.version = connection.version
-        self.blame: dict[int, Key | str] = {}
-        self.bundle: int | None = None
-        self.xid = connection.xid()
-        self._connection = connection
-        self._messages: list[bytes] = []
-        self._bytes = 0
+    def __init__(
+        self, program: Program, numbers: Numbers, groups: dict[int, bytes], meters: dict[int, bytes], made: set[int], sweep: bool
+    ) -> None:
+        wanted_groups = {group.number: encode.group_body(group, numbers) for group in program.groups}
+        wanted_meters = {meter.number: encode.meter_body(meter) for meter in program.meters}
+        self._new_groups = {n: body for n, body in wanted_groups.items() if groups.get(n) != body}
+        self._new_meters = {n: body for n, body in wanted_meters.items() if meters.get(n) != body}
+        self._old_groups = [n for n in groups if n not in wanted_groups and (sweep or n in made)]
+        self._old_meters = [n for n in meters if n not in wanted_meters and (sweep or -n in made)]
+        self._known = {*groups, *(-n for n in meters)}
+        self.groups = {n: body for n, body in groups.items() if n not in self._old_groups} | wanted_groups
+        self.meters = {n: body for n, body in meters.items() if n not in self._old_meters} | wanted_meters
+        self.made = {*wanted_groups, *(-n for n in wanted_meters)}
 
-    def add(self, message: bytes, what: Key | str) -> None:
-        """`message` carries `xid`, which is another afterwards."""
-        self.blame[self.xid] = what
-        self._messages.append(message)
-        self._bytes += len(message)
-        self.xid = self._connection.xid()
+    def begin(self, bundle: Bundle) -> None:
+        """Before the flows: what they refer to."""
+        version = bundle.version
+        for number, body in self._new_meters.items():
+            bundle.beside(encode.meter_mod(version, bundle.xid(f"meter {number}"), -number in self._known, body))
+        for number, body in self._new_groups.items():
+            bundle.add(encode.group_mod(version, bundle.xid(f"group {number}"), number in self._known, body))
 
-    def flow(self, command: int, key: Key, entry: Entry) -> None:
-        self.add(wire.flow_mod(self.version, self.xid, command, key, entry.cookie, entry.instructions), key)
+    def end(self, bundle: Bundle) -> None:
+        """After the flows: a group takes the flows that use it along."""
+        for number in self._old_groups:
+            bundle.add(encode.group_delete(bundle.version, bundle.xid(f"group {number}"), number))
 
-    async def room(self) -> None:
-        if self._bytes >= CHUNK:
-            await self.flush()
+    def unused(self, bundle: Bundle) -> None:
+        """After the bundle."""
+        for number in self._old_meters:
+            bundle.beside(encode.meter_delete(bundle.version, bundle.xid(f"meter {number}"), number))
 
-    async def flush(self) -> None:
-        """Sends what there is and gives the others their turn."""
-        if self.bundle is not None:
-            bundle = self.bundle
-            self._messages = [wire.bundled(bundle, message) for message in self._messages]
-        self._connection.write(b"".join(self._messages))
-        self._messages.clear()
-        self._bytes = 0
-        await self._connection.drained()
-        await asyncio.sleep(0)
+
+async def _put(bundle: Bundle, changes: Changes, sent: Changes) -> None:
+    for key in changes.deletes:
+        bundle.flow(wire.DELETE_STRICT, key, _NOTHING)
+        await bundle.room()
+    for key, entry in changes.adds:
+        bundle.flow(wire.ADD, key, entry)
+        await bundle.room()
+    sent.deletes += changes.deletes
+    sent.adds += changes.adds
 
 
 _ALL_METERS = Struct("!I4x").pack(0xFFFFFFFF)
-_NOTHING = Entry(0, b"")
+_NOTHING = (0, b"")
 _TELL_ADDED, _TELL_REMOVED, _TELL_CHANGED, _TELL_INSTRUCTIONS = 2, 4, 8, 16
 _REMOVED, _ABBREVIATED, _PAUSED, _RESUMED = 2, 4, 5, 6
 _UPDATE = Struct("!HHBx4xH4xQ2xH")
@@ -346,15 +317,11 @@ def _updates(body: bytes) -> Iterator[tuple[int, Key | None, Entry | None]]:
             _, _, table, priority, cookie, matched = _UPDATE.unpack_from(body, at)
             match = body[at + 28 : at + 24 + matched]
             rest = at + 24 + (matched + 7) // 8 * 8
-            entry = None if event == _REMOVED else Entry(cookie, body[rest : at + length])
+            entry = None if event == _REMOVED else (cookie, body[rest : at + length])
             yield event, (table, priority, match), entry
         elif event != _ABBREVIATED:
             yield event, None, None
         at += length
-
-
-def _differing(wanted: dict[int, bytes], have: dict[int, bytes]) -> Iterable[tuple[int, bytes]]:
-    return [(number, body) for number, body in wanted.items() if have.get(number) != body]
 
 
 def _key_text(key: Key) -> str:

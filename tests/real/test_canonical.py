@@ -41,9 +41,9 @@ def test_a_flow_is_read_back_as_it_was_written(talk: Talk, flow) -> None:
     wanted = encode(flow, {})
     assert wanted is not None
     key, entry = wanted
-    talk.send(wire.flow_mod(talk.version, talk.xid, wire.ADD, key, entry.cookie, entry.instructions))
+    talk.send(wire.flow_mod(talk.version, talk.xid, wire.ADD, key, *entry))
     assert talk.barrier() == []
-    dump = wire.flow_dump(talk.version, talk.xid, entry.cookie, 0xFFFFFFFFFFFFFFFF)
+    dump = wire.flow_dump(talk.version, talk.xid, entry[0], 0xFFFFFFFFFFFFFFFF)
     (found,) = [one for body in talk.multipart(dump) for one in seen(body)]
     assert (found.key, found.entry) == (key, entry)
 
@@ -51,7 +51,7 @@ def test_a_flow_is_read_back_as_it_was_written(talk: Talk, flow) -> None:
 def test_a_flow_is_deleted_by_its_identity(talk: Talk) -> None:
     for flow in FLOWS:
         key, entry = encode(flow, {})
-        talk.send(wire.flow_mod(talk.version, talk.xid, wire.ADD, key, entry.cookie, entry.instructions))
+        talk.send(wire.flow_mod(talk.version, talk.xid, wire.ADD, key, *entry))
     for flow in FLOWS:
         key, _ = encode(flow, {})
         talk.send(wire.flow_mod(talk.version, talk.xid, wire.DELETE_STRICT, key))
