@@ -17,6 +17,7 @@ from typing import Any
 from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
+from weft.agents import spaces
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Link
 from weft.topology.errors import WeftError
@@ -24,8 +25,8 @@ from weft.topology.errors import WeftError
 ALIAS = "weft"
 OFFLOADS = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 """The userspace datapath hands packets on as they are: checksums must be finished and segments small before it reads them."""
-KERNEL_ROUTE = 2
-"""rtm_protocol of routes that come and go with an address (rtnetlink(7))."""
+DEAF = "deaf-"
+"""How the nft chain begins that drops what a device's kernel side would hear."""
 MAIN = 254
 
 
@@ -95,7 +96,7 @@ class Links:
         if done.returncode:
             return frozenset()
         chains = (item["chain"] for item in json.loads(done.stdout)["nftables"] if "chain" in item)
-        return frozenset(chain["dev"] for chain in chains if "dev" in chain)
+        return frozenset(chain["name"].removeprefix(DEAF) for chain in chains)
 
     # ---- doing
 
@@ -118,9 +119,7 @@ class Links:
 
     def _make_veth(self, step: s.MakeVeth, key: str) -> None:
         if step.namespace not in netns.listnetns():
-            with contextlib.suppress(FileExistsError):
-                netns.create(step.namespace)
-            self._socket(step.namespace).link("set", index=1, state="up")
+            spaces.make(step.namespace)
         ip = self._socket(HERE)
         self._drop_unfinished(step.name)
         peer = {"ifname": step.inside, "net_ns_fd": step.namespace, "address": step.mac, "mtu": step.mtu}
@@ -186,11 +185,11 @@ class Links:
     def _deafen(self, step: s.Deafen) -> None:
         there = self.deaf()
         text = "".join(
-            f'chain deaf-{name} {{ type filter hook ingress device "{name}" priority 0; policy drop; }}\n'
+            f'chain {DEAF}{name} {{ type filter hook ingress device "{name}" priority 0; policy drop; }}\n'
             for name in step.names
             if name not in there and self._socket(HERE).link_lookup(ifname=name)
         )
-        gone = "".join(f'delete chain netdev weft deaf-{name}\n' for name in there - set(step.names))
+        gone = "".join(f'delete chain netdev weft {DEAF}{name}\n' for name in there - set(step.names))
         _nft(f"table netdev weft {{\n{text}}}\n{gone}", HERE)
 
     def _move(self, step: s.MoveAddresses) -> None:
@@ -221,7 +220,7 @@ class Links:
 
     def _socket(self, space: str) -> Any:
         if space not in self._sockets:
-            self._sockets[space] = IPRoute(netns=space) if space else IPRoute()
+            self._sockets[space] = spaces.netlink(space) if space else IPRoute()
         return self._sockets[space]
 
 
