@@ -1,52 +1,31 @@
 """Pings of everybody by everybody at once: echo requests on raw sockets that were opened inside the guests' namespaces."""
 
-import ctypes
 import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
-from weft.topology.errors import WeftError
+from weft.agents.spaces import inside
 
-CLONE_NEWNET = 0x40000000
 ECHO = {4: (8, 0), 6: (128, 129)}
 """Types of echo request and reply (RFC 792, RFC 4443)."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 @dataclass(frozen=True, slots=True)
 class Ping:
     """From a namespace to an address."""
 
-    namespace: Path
+    namespace: str
     address: IPv4Address | IPv6Address
 
 
 def answered(pings: Iterable[Ping], seconds: float) -> set[Ping]:
     """Those of `pings` that are answered within so many seconds. Raises WeftError where a namespace is not there."""
-    found: set[Ping] = set()
-    failures: list[Exception] = []
-
-    def work() -> None:
-        try:
-            found.update(_ask(list(pings), seconds))
-        except Exception as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work)  # a thread of its own: it ends in a namespace that is not the command's
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-    return found
+    return set(_ask(list(pings), seconds))
 
 
 def _ask(pings: list[Ping], seconds: float) -> Iterator[Ping]:
@@ -119,30 +98,18 @@ def _checksum(data: bytes) -> int:
 
 
 @contextmanager
-def _sockets(wanted: set[tuple[Path, int]]) -> Iterator[dict[tuple[Path, int], socket.socket]]:
-    """A raw socket in each namespace for each version of IP. Leaves the thread in the last of the namespaces."""
-    made: dict[tuple[Path, int], socket.socket] = {}
+def _sockets(wanted: set[tuple[str, int]]) -> Iterator[dict[tuple[str, int], socket.socket]]:
+    """A raw socket in each namespace for each version of IP."""
+    made: dict[tuple[str, int], socket.socket] = {}
     try:
-        for path, version in sorted(wanted):
-            _enter(path)
-            if version == 4:
-                made[path, version] = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-            else:
-                made[path, version] = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-            made[path, version].setblocking(False)
+        for space, version in sorted(wanted):
+            with inside(space):
+                if version == 4:
+                    made[space, version] = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+                else:
+                    made[space, version] = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            made[space, version].setblocking(False)
         yield made
     finally:
         for each in made.values():
             each.close()
-
-
-def _enter(path: Path) -> None:
-    try:
-        number = os.open(path, os.O_RDONLY)
-    except OSError:
-        raise WeftError(f"there is no namespace {path.name}: is the lab up?") from None
-    try:
-        if _libc.setns(number, CLONE_NEWNET):
-            raise WeftError(f"{path.name}: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(number)

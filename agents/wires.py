@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from weft.agents.spaces import NAMESPACES
 from weft.topology import names
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric, Host, Uplink
 
-NAMESPACES = Path("/run/netns")
 WIRES, OUTSIDE = "wires", "outside"
 NETWORK = IPv4Network("203.0.113.0/24")
 FIRST_HOST = 11

@@ -15,6 +15,7 @@ from rich.console import Console
 from weft.agents import lab as labs
 from weft.agents import ready, wires
 from weft.agents.lab import Lab
+from weft.agents.spaces import NAMESPACES
 from weft.cli.pings import show_pings
 from weft.cli.tables import Row, show
 from weft.topology import names
@@ -93,7 +94,7 @@ def run(
     """Runs a command in a guest, on a host or outside; its exit code is the command's."""
     labs.check()
     where = _lab(fabric) if fabric else _with(name)
-    space = wires.NAMESPACES / names.namespace(where.fabric, name)
+    space = NAMESPACES / names.namespace(where.fabric, name)
     if not space.exists():
         raise WeftError(f'lab {where.fabric} has no "{name}": it has {", ".join(_places(where.fabric))}')
     env = os.environ | (labs.environment(where.fabric, name) if name in where.hosts else {})
@@ -149,7 +150,7 @@ def _lab(fabric: str) -> Lab:
 
 def _with(name: str) -> Lab:
     """The lab that has a guest or host of this name."""
-    there = [fabric for fabric in labs.labs() if (wires.NAMESPACES / names.namespace(fabric, name)).exists()]
+    there = [fabric for fabric in labs.labs() if (NAMESPACES / names.namespace(fabric, name)).exists()]
     if len(there) > 1:
         raise WeftError(f'"{name}" is in labs {", ".join(there)}: say which with --fabric')
     return _lab(there[0] if there else _only())

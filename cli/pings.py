@@ -82,7 +82,7 @@ def _answers(fabric: Fabric, pairs: list[Pair], should: dict[Pair, bool]) -> set
     does: set[Pair] = set()
     asked = pairs
     for _ in range(ROUNDS):
-        pings = {pair: Ping(wires.NAMESPACES / names.namespace(fabric.name, pair.source), pair.address) for pair in asked}
+        pings = {pair: Ping(names.namespace(fabric.name, pair.source), pair.address) for pair in asked}
         heard = answered(pings.values(), SECONDS)
         does |= {pair for pair, ping in pings.items() if ping in heard}
         asked = [pair for pair in pairs if should[pair] and pair not in does]
