@@ -18,7 +18,6 @@ from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from weft.agents import spaces
-from weft.agents import spaces
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Link
 from weft.topology.errors import WeftError
