@@ -68,6 +68,8 @@ def _placed(given: Address | Interface, segment: Segment) -> Interface | str:
     """With its prefix length, or what is wrong with it."""
     plain = getattr(given, "ip", given)
     subnet = next((subnet.network for subnet in segment.subnets if plain in subnet.network), None)
+    if not segment.subnets and segment.mode in ("nat", "routed"):
+        return ip_interface(plain)  # that it has no subnet was said
     if segment.subnets and subnet is None:
         return f'is outside {_listed(segment)} of segment "{segment.name}"'
     if subnet is None:

@@ -139,8 +139,9 @@ def _outside(document: Document) -> Complaints:
             if segment.mode == "nat" and overlap(subnet, lab.outside):
                 yield (*path, "subnets", place), f"subnet {subnet} overlaps the lab's outside {lab.outside}"
     for path, host in document.items("hosts"):
-        if host.address and overlap(host.address.network, lab.outside):
-            yield (*path, "address"), f"address {host.address} overlaps the lab's outside {lab.outside}"
+        owner = lab_owner(document, host.address.ip) if host.address else None
+        if host.address and owner not in (None, f'host "{path[1]}"'):
+            yield (*path, "address"), f"address {host.address.ip} is {owner} in the lab"
 
 
 def lab_owner(document: Document, address: Address) -> str | None:
@@ -172,11 +173,14 @@ def check_interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint], f
 def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Iterator[tuple[Path, str, int | None, list[str]]]:
     for host in hosts.values():
         at: Path = ("hosts", host.name)
+        said: set[str] = set()
         peers = [names.tunnel_port(name) for name in hosts if name != host.name]
         yield (*at, "bridge"), host.name, host.dpid, [host.bridge, *peers]
         for name, uplink in host.uplinks.items():
             ports = [names.patch_port(name), names.patch_peer(name), names.exit_port(name)]
-            yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *uplink.nics, *ports]
+            nics = [nic for nic in uplink.nics if nic not in said]  # a NIC in two uplinks has been said
+            said.update(nics)
+            yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *nics, *ports]
     for endpoint in endpoints:
         place = int(endpoint.nic.removeprefix("eth"))
         yield ("guests", endpoint.guest, "nics", place), endpoint.host, None, [endpoint.port]

@@ -145,7 +145,7 @@ def _wires(document: Document, there: Known) -> Complaints:
         hardware += [("macvtap", name, nic.uplink) for name, nic in host.macvtap.items()]
         for kind, name, wire in hardware:
             if whole and wire not in wires:
-                yield (*path, kind, name, "uplink"), f'nothing else names an uplink "{wire}"{suggestion(wire, there.uplinks)}'
+                yield (*path, kind, name, "uplink"), f'no host or segment has an uplink "{wire}"{suggestion(wire, there.uplinks)}'
 
 
 def _all_wires(document: Document) -> set[str]:

@@ -67,7 +67,7 @@ def _key_sentence(problem: Any, place: Path) -> str:
 def _sentence(problem: Any, place: Path, rest: Path, data: Any) -> str:
     kind, given = problem["type"], problem["input"]
     if kind == "missing":
-        return f"{_words(rest)} needs {place[-1]!s}".strip() if rest else f'"{place[-1]}" is missing'
+        return f"{_words(rest)} needs {place[-1]}" if rest else f'"{place[-1]}" is missing'
     if kind in ("extra_forbidden", "invalid_key"):
         return _unknown(place, rest, data)
     if given is None:
@@ -77,6 +77,8 @@ def _sentence(problem: Any, place: Path, rest: Path, data: Any) -> str:
         complaint += suggestion(given, [word.strip("' ") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")])
     if isinstance(given, dict | list):
         return f"{_words(rest)} {complaint}".strip()
+    if kind in ("list_type", "tuple_type"):
+        complaint += f": write [{given}]"
     if kind == "string_type":
         complaint += f': write "{given}" in quotes' if isinstance(given, int | float) and not isinstance(given, bool) else ""
     return f"{_words(rest)} {shown(given)} {complaint}".strip()
@@ -108,7 +110,7 @@ def shown(given: Any) -> str:
     text = str(given)
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     bare = not isinstance(given, str) or _ADDRESS.fullmatch(text)
-    return text if bare else '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+    return text if bare else f'"{text}"'
 
 
 def _words(rest: Path) -> str:

@@ -73,7 +73,12 @@ class Faults:
         """Raises WeftError if there is any fault, with one line for each, in the order of the file."""
         every = sorted({*self.document.faults, *self.found}, key=lambda fault: (fault.line, fault.sentence))
         if every:
-            raise WeftError(*(f"{self.document.file}:{fault.line}: {fault.sentence}" for fault in every))
+            raise WeftError(*(f"{self.document.file}:{fault.line}: {_one_line(fault.sentence)}" for fault in every))
+
+
+def _one_line(sentence: str) -> str:
+    """Whatever the names and values in it are."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in sentence)
 
 
 def subject_of(path: Path, data: Any) -> tuple[str, Path]:
@@ -94,5 +99,6 @@ def _label(section: Any, key: str | int) -> str:
     """Items of a list go by their name where they have one, else by their place."""
     if isinstance(section, list) and isinstance(key, int):
         item = section[key]
-        key = item.get("name", key + 1) if isinstance(item, dict) else key + 1
+        name = item.get("name") if isinstance(item, dict) else None
+        key = name if isinstance(name, str) else key + 1
     return f'"{key}"' if isinstance(key, str) else str(key)

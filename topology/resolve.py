@@ -1,6 +1,7 @@
 """From a document to the `Fabric`: everything checked, everything derived, every fault said at once."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from weft.topology import names
@@ -10,8 +11,8 @@ from weft.topology.check_names import check_names
 from weft.topology.check_segments import V6_MTU_MIN, check_segments, gateway_of
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Subnet, Uplink, underlay_uplink
-from weft.topology.scalars import OUTSIDE
 from weft.topology.schema import AttachPort, Nic
+from weft.topology.schema import Lab as LabSpec
 from weft.topology.schema import Segment as SegmentSpec
 from weft.topology.unsupported import refuse_unsupported
 
@@ -25,6 +26,8 @@ LAB_UPLINK, LAB_NIC = "underlay", "under0"
 
 def resolve(document: Document, lab: bool = False) -> Fabric:
     """The fabric that a document describes; `lab`: as `weft lab` builds it. Raises WeftError with a line for each fault."""
+    if lab and document.spec.lab is None:
+        document = replace(document, spec=document.spec.model_copy(update={"lab": LabSpec()}))
     faults = Faults(document)
     check_names(document, faults)
     check_segments(document, faults)
@@ -35,7 +38,6 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     endpoints = _endpoints(document, segments, lab, faults)
     check_interfaces(hosts, endpoints.values(), faults)
     faults.throw()
-    outside = document.spec.lab.outside if document.spec.lab else OUTSIDE
     return Fabric(
         name=document.spec.fabric,
         overlay="geneve",
@@ -43,7 +45,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
         hosts=hosts,
         guests=_guests(document, endpoints.values()),
         endpoints=endpoints,
-        lab=Lab(outside) if lab or document.spec.lab else None,
+        lab=Lab(document.spec.lab.outside) if document.spec.lab else None,
     )
 
 
