@@ -59,9 +59,13 @@ def up(file: Annotated[str, typer.Argument(help="The fabric file.")]) -> None:
             await client.close()
 
     with _progress(f"lab {fabric.name}") as say, _terminable():
+
+        def waiting(lacking: list[ready.Lack]) -> None:
+            say(f"waiting for {len(lacking)}: {lacking[0].about}")
+            labs.check_running(made)
+
         labs.up(made, fabric, lambda: asyncio.run(fill()), say)
-        seconds = 60 + 0.2 * len(fabric.endpoints)
-        left = asyncio.run(ready.wait(made.store, fabric, seconds, lambda lacking: say(f"waiting for {len(lacking)}: {lacking[0].about}")))
+        left = asyncio.run(ready.wait(made.store, fabric, 60 + 0.2 * len(fabric.endpoints), waiting))
     if left:
         raise WeftError(*map(str, left), f"the lab is up but not whole: look into {made.folder}/*.log, then weft lab down {fabric.name}")
     print(f"lab {fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.endpoints)} endpoints wired")
@@ -85,7 +89,7 @@ def status(name: Name = "", as_json: Json = False) -> None:
     show(rows, as_json, "no lab is up")
 
 
-@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command("exec", context_settings={"ignore_unknown_options": True})
 def run(
     name: Annotated[str, typer.Argument(help="A guest, a host or `outside`.")],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],

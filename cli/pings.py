@@ -17,6 +17,9 @@ ROUNDS = 3
 MOST = 100
 """Rows of a table for people; of more only those that are not as expected are shown."""
 
+YES = {True: "yes", False: "no"}
+"""In words: a table leaves a column out where it is false in every row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -40,8 +43,12 @@ def show_pings(fabric: Fabric, as_json: bool) -> bool:
         {"from": p.source, "to": p.to, "address": str(p.address), "expected": should[p], "answered": p in does} for p in pairs
     ]
     wrong = [row for row in rows if row["expected"] != row["answered"]]
-    shown = rows if as_json or len(rows) <= MOST else wrong
-    show(shown, as_json, "nobody to ping" if not rows else f"{len(rows)} pings, all as expected")
+    if as_json:
+        show(rows, as_json)
+    else:
+        shown = rows if len(rows) <= MOST else wrong
+        show([{**row, "expected": YES[row["expected"]], "answered": YES[row["answered"]]} for row in shown], as_json, "")
+        print(f"{len(rows)} pings, {len(wrong)} not as expected")
     return not wrong
 
 
