@@ -23,6 +23,7 @@ _NXM0 = {"eth_dst": 1, "eth_src": 2, "eth_type": 3, "ip_proto": 6, "ip_src": 7, 
          "udp_src": 11, "udp_dst": 12, "icmp_type": 13, "icmp_code": 14, "arp_op": 15, "arp_spa": 16, "arp_tpa": 17}  # fmt: skip
 _NXM1 = {"tun_id": 16, "arp_sha": 17, "arp_tha": 18, "ipv6_src": 19, "ipv6_dst": 20, "icmpv6_type": 21, "icmpv6_code": 22,
          "nd_target": 23, "nd_sll": 24, "nd_tll": 25}  # fmt: skip
+_NXM_IN_PORT = 0x00000002
 _SOURCE_IS_NUMBER, _LOADS = 0x2000, 0x0800
 _NAT_SRC, _NAT_DST = 1, 2
 _V4, _V6, _PORT = 1, 4, 16
@@ -142,6 +143,8 @@ def _set(action: f.Set) -> bytes:
     """OpenFlow 1.4 sets whole fields only; bits are loaded, one action for each run of them."""
     assert isinstance(action.value, int)
     field = FIELDS[action.field]
+    if action.field == "in_port":  # Open vSwitch takes it in Nicira's 16 bits only
+        return _nicira(7, Struct("!HIQ").pack(15, _NXM_IN_PORT, action.value & 0xFFFF))
     if action.mask is None or action.mask == field.ones:
         oxm = field_bytes(action.field, action.value)
         return Struct("!HH").pack(25, 4 + len(pad(b"1234" + oxm)) - 4) + pad(b"1234" + oxm)[4:]
