@@ -28,7 +28,7 @@ ovs-vsctl --no-wait init
 inside ovs-vswitchd "unix:$box/db.sock" --pidfile --detach --no-chdir -vconsole:off
 modprobe -q openvswitch || true
 [ -e /sys/module/openvswitch ] && kind=system || kind=netdev   # the userspace datapath where the kernel has none
-ovs-vsctl add-br br0 -- set bridge br0 datapath_type=$kind
+ovs-vsctl add-br br0 -- set bridge br0 "datapath_type=$kind"
 
 machine() { # NAME ADDRESS VLAN
   ip netns add "$space$1"
@@ -42,7 +42,7 @@ machine one 10.5.0.1 5
 machine two 10.5.0.2 5
 machine three 10.5.0.3 6
 
-inside .venv/bin/weft controller --listen tcp:127.0.0.1:6653 &
+ip netns exec "$space" .venv/bin/weft controller --listen tcp:127.0.0.1:6653 --log warning &
 ovs-vsctl set-controller br0 tcp:127.0.0.1:6653
 
 reaches() { ip netns exec "$space$1" ping -q -c 1 -W 1 "$2" >/dev/null; }
