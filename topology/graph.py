@@ -62,7 +62,7 @@ def _segment(graph: "Graph[str]", segment: Segment) -> None:
         "segment",
         segment.name,
         mode=segment.mode,
-        id=segment.id,
+        network_id=segment.id,  # `id` is the node itself in node-link JSON
         vlan=segment.vlan,
         mtu=segment.mtu,
         subnets=[str(subnet.network) for subnet in segment.subnets],
