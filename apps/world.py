@@ -69,6 +69,7 @@ class World:
         self._links: dict[Place, Place] = {}
         self._wires: dict[str, list[Place]] = {}
         self._at: dict[Place, Station] = {}
+        self._learned: dict[tuple[str, int, int], Place] = {}
         for host in fabric.hosts.values():
             self._add_host(host, programs)
         self._add_outside()
@@ -155,7 +156,8 @@ class World:
     def _run(self, place: Place, packet: Packet, sender: Station) -> Walk:
         delivered: list[Delivery] = []
         hops: list[Hop] = []
-        waiting = deque(self._enter(place, packet))
+        entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1], place, packet, delivered)
+        waiting = deque(entering)
         for _ in range(MOST_STEPS):
             if not waiting:
                 return Walk(tuple(delivered), tuple(hops))
@@ -166,11 +168,6 @@ class World:
                 reached = self._leave((switch, out), leaving, delivered)
                 waiting.extend(reached)
         raise LoopError(f"a packet from {sender.name} never ends")
-
-    def _enter(self, place: Place, packet: Packet) -> list[tuple[Place, Packet]]:
-        if place[0] == "wire":
-            return [(nic, packet) for nic in self._wires[place[1]]]
-        return [(place, packet)]
 
     def _leave(self, place: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """Where a packet that leaves a port arrives next; stations keep it, and the service namespace may route it on."""
@@ -185,16 +182,20 @@ class World:
             if port == names.exit_port(wire) and bridge == names.uplink_bridge(wire):
                 return self._route_in(host, packet)
         station = self._at.get(place)
-        if station is None:
+        if station is None or (port == "LOCAL" and packet["vlan_vid"]):  # a host has no VLAN devices
             return []
         delivered.append(Delivery(station, packet))
         return self._route_out(host, station, packet) if port.startswith("s.") else []
 
     def _on_wire(self, wire: str, came: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
-        outside = self._at.get(("wire", wire))
-        if outside is not None and packet["vlan_vid"] == 0:
-            delivered.append(Delivery(outside, packet))
-        return [(nic, packet) for nic in self._wires[wire] if nic != came]
+        """The physical network: a learning switch that keeps VLANs apart, with `outside` on one of its ports, untagged."""
+        vlan, outside = packet["vlan_vid"], ("wire", wire)
+        self._learned[wire, vlan, packet["eth_src"]] = came
+        known = None if packet["eth_dst"] >> 40 & 1 else self._learned.get((wire, vlan, packet["eth_dst"]))
+        targets = [place for place in ([known] if known else [outside, *self._wires[wire]]) if place != came]
+        if outside in targets and outside in self._at and not vlan:
+            delivered.append(Delivery(self._at[outside], packet))
+        return [(nic, packet) for nic in targets if nic != outside]
 
     def _route_out(self, host: str, gateway: Station, packet: Packet) -> list[tuple[Place, Packet]]:
         """The service namespace's kernel: what is not for itself leaves by the segment's uplink, if it has one."""
@@ -232,7 +233,7 @@ class World:
 
 def _guest(fabric: Fabric, endpoint: Endpoint, place: Place) -> Station:
     segment = fabric.segments[endpoint.segment]
-    gateways = tuple(subnet.gateway for subnet in segment.subnets) if segment.mode in ("nat", "routed") else ()
+    gateways = tuple(subnet.gateway for subnet in segment.subnets) if segment.mode != "isolated" else ()
     return Station(endpoint.name, endpoint.mac, endpoint.addresses, place, gateways)
 
 

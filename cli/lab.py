@@ -16,7 +16,9 @@ from weft.agents import lab as labs
 from weft.agents import ready, wires
 from weft.agents.lab import Lab
 from weft.agents.spaces import NAMESPACES
+from weft.apps.facts import facts
 from weft.cli.pings import show_pings
+from weft.cli.stores import look
 from weft.cli.tables import Row, show
 from weft.topology import names
 from weft.topology.errors import WeftError
@@ -111,7 +113,8 @@ def ping(name: Name = "", as_json: Json = False) -> None:
     """Pings everybody from everybody, and outside, at once. Exits with 2 where an answer is not the expected one."""
     labs.check()
     chosen = _lab(name or _only())
-    if not show_pings(asyncio.run(_fabric(chosen)), as_json):
+    seen = look(chosen.store)
+    if not show_pings(seen.fabric, facts(seen.states), as_json):
         raise typer.Exit(2)
 
 

@@ -6,6 +6,8 @@ from ipaddress import IPv4Address
 
 from weft.agents import wires
 from weft.agents.pings import Ping, answered
+from weft.apps.compile import Compiler, Facts
+from weft.apps.world import World
 from weft.cli.tables import Row, show
 from weft.topology import names
 from weft.topology.model import Address, Endpoint, Fabric
@@ -34,10 +36,11 @@ class Pair:
         return self.target.name if self.target else OUTSIDE
 
 
-def show_pings(fabric: Fabric, as_json: bool) -> bool:
+def show_pings(fabric: Fabric, facts: Facts, as_json: bool) -> bool:
     """Pings, prints, and says whether every answer was the expected one."""
     pairs = list(_pairs(fabric))
-    should = {pair: expected(fabric, pair) for pair in pairs}
+    world = World(fabric, Compiler().compile(fabric, facts), facts)
+    should = {pair: expected(world, pair) for pair in pairs}
     does = _answers(fabric, pairs, should)
     rows: list[Row] = [
         {"from": p.source, "to": p.to, "address": str(p.address), "expected": should[p], "answered": p in does} for p in pairs
@@ -52,28 +55,13 @@ def show_pings(fabric: Fabric, as_json: bool) -> bool:
     return not wrong
 
 
-def expected(fabric: Fabric, pair: Pair) -> bool:
-    """Whether this ping should be answered: in the same segment, or by translation to the world."""
-    if pair.source == OUTSIDE:
-        return pair.target is not None and _on_the_wire(fabric, pair.target) and pair.address in wires.network(fabric)
-    for endpoint in fabric.guests[pair.source].endpoints:
-        if pair.target and endpoint.segment == pair.target.segment and _on_link(endpoint, pair.address):
-            return True
-        to_world = pair.address in wires.network(fabric) and (pair.target is None or _on_the_wire(fabric, pair.target))
-        on_the_wire = _on_the_wire(fabric, endpoint) and _on_link(endpoint, pair.address)
-        if to_world and (on_the_wire or fabric.segments[endpoint.segment].mode == "nat"):
-            return True
-    return False
-
-
-def _on_link(endpoint: Endpoint, address: Address) -> bool:
-    return any(address in own.network for own in endpoint.addresses)
-
-
-def _on_the_wire(fabric: Fabric, endpoint: Endpoint) -> bool:
-    """Sits on the physical network that outside is on, untagged."""
-    segment, uplinks = fabric.segments[endpoint.segment], list(fabric.hosts[endpoint.host].uplinks)
-    return segment.mode == "bridged" and segment.vlan is None and segment.uplink == uplinks[0]
+def expected(world: World, pair: Pair) -> bool:
+    """Whether this ping is answered when it is walked through the compiled flows, sent as the guest's kernel would send it."""
+    guest = world.fabric.guests.get(pair.source)
+    stations = [world.stations[endpoint.name] for endpoint in guest.endpoints] if guest else [world.stations[OUTSIDE]]
+    on_link = [station for station in stations if any(pair.address in own.network for own in station.addresses)]
+    sender = next(iter(on_link or [station for station in stations if station.gateways]), None)
+    return sender is not None and world.pings(sender.name, pair.address)
 
 
 def _pairs(fabric: Fabric) -> Iterator[Pair]:

@@ -151,6 +151,7 @@ def test_an_answer_from_outside_comes_back_to_the_guest_that_asked(here: World) 
 
 def test_nothing_from_outside_starts_a_conversation_with_a_nat_guest(here: World) -> None:
     outside, host, web = (here.stations[name] for name in ("outside", "kvm1", "web1.eth0"))
+    assert here.pings("outside", host.own[0])
     routed_in = p.segment_of("tcp", outside.mac, host.mac, OUTSIDE, web.own[0], 40000, 80)
     assert "web1.eth0" not in here.send("outside", routed_in).to
     to_host = p.segment_of("tcp", outside.mac, host.mac, OUTSIDE, host.own[0], 40000, 80)
