@@ -22,6 +22,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def nothing_as_empty(given: Any) -> Any:
+    """``kvm1:`` with nothing behind it, for what needs no key."""
+    return {} if given is None else given
+
+
 def key(alias: str, **more: Any) -> Any:
     """A field whose key in the file is a word of Python."""
     return Field(validation_alias=alias, **more)
@@ -136,6 +141,8 @@ class Switch(Strict):
     """An OpenFlow switch between hosts; without `dpid` it is known by what it announces."""
 
     dpid: s.Dpid | None = None
+
+    _empty = model_validator(mode="before")(nothing_as_empty)
 
 
 def _ends(given: Any) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from weft.topology.rules import (
     Switch,
     VirtualService,
     map_or_word,
+    nothing_as_empty,
 )
 
 
@@ -101,6 +102,8 @@ class Host(Strict):
     sriov: dict[s.InterfaceName, Pf] = {}
     macvtap: dict[s.InterfaceName, MacvtapNic] = {}
     libvirt: StrictStr | None = None
+
+    _empty = model_validator(mode="before")(nothing_as_empty)
 
     @property
     def wires(self) -> set[str]:

@@ -98,6 +98,10 @@ def test_sections_that_are_commented_out_below_their_key_are_not_there():
     assert resolve(loads("fabric: shop\nguests:\npolicies:\n", "f")).guests == {}
 
 
+def test_a_host_needs_no_key():
+    assert resolve(loads("fabric: shop\nhosts:\n  kvm1:\n", "f")).hosts["kvm1"].bridge == "br-weft"
+
+
 def test_the_same_file_gives_an_equal_fabric_whatever_lines_stand_above():
     one = resolve(loads(EVERYTHING.split("policies")[0], "f"))
     other = resolve(loads("# more\n\n" + EVERYTHING.split("policies")[0], "g"))
