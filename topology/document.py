@@ -49,8 +49,8 @@ class Document:
         if isinstance(held, Mapping):
             return (((section, name), item) for name, item in held.items())
         given = self.data.get(section)
-        sound = ((section, place) for place in range(len(given or ())) if (section, place) not in self.broken)
-        return zip(sound, held, strict=False)
+        places = range(len(given)) if isinstance(given, list) else ()
+        return zip(((section, place) for place in places if (section, place) not in self.broken), held, strict=False)
 
     def is_broken(self, section: str, name: str) -> bool:
         return (section, name) in self.broken or (section,) in self.broken
