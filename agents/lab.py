@@ -172,7 +172,8 @@ def _start(lab: Lab, name: str, socket: Path | None = None) -> None:
 def check_running(lab: Lab) -> None:
     """Raises WeftError for the first process that has ended, with the last thing it said."""
     for process in lab.processes:
-        started = (lab.folder / f"{process.name}.pid").exists()
+        written = lab.folder / f"{process.name}.pid"
+        started = written.exists() and written.read_text()  # a daemon makes the file before it knows its id
         if started and lab.pid(process.name) is None:
             log = lab.folder / f"{process.name}.log"
             raise WeftError(f"{process.name} ended: {_last_line(log)}: look into {log}, then weft lab down {lab.fabric}")
