@@ -12,9 +12,11 @@ from typing import Any
 
 from weft.apps import admit, bridging, neighbours, translate
 from weft.apps.bridging import Way
-from weft.apps.flow import Flow, Program
+from weft.apps.flow import Flow, Identity, Program
 from weft.apps.pipeline import GUEST, TUNNEL, WIRE, zones
+from weft.apps.text import flow_text
 from weft.topology import names
+from weft.topology.errors import WeftError
 from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
 
 Unit = tuple[Flow, ...]
@@ -40,6 +42,15 @@ class Site:
     local: tuple[Endpoint, ...]
     remote: tuple[tuple[Endpoint, Way], ...]
     beyond: tuple[Way, ...]
+
+
+def check_program(program: Program) -> None:
+    """Raises WeftError where two units want the same flow: which objects, and what."""
+    seen: dict[Identity, Flow] = {}
+    for flow in program.flows():
+        other = seen.setdefault(flow.identity, flow)
+        if other is not flow:
+            raise WeftError(f"{' and '.join((*other.why, *flow.why))} want the same flow: {flow_text(flow)}")
 
 
 class Compiler:

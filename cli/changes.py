@@ -13,7 +13,7 @@ from weft.topology.errors import WeftError
 from weft.topology.hostrow import to_json
 from weft.topology.load import load
 from weft.topology.model import Fabric
-from weft.topology.objects import to_objects
+from weft.topology.objects import said, to_objects
 from weft.topology.ovsdb import Client, Row
 from weft.topology.resolve import resolve
 from weft.topology.rows import host_rows
@@ -69,7 +69,8 @@ def mine(found: Snapshot, proposal: Proposal) -> None:
 def _intent(found: Snapshot, new: Intent) -> list[dict[str, str]]:
     old = found.intent.objects if found.intent else {}
     added = [{"action": "add", "object": path} for path in new.objects if path not in old]
-    changed = [{"action": "change", "object": path} for path, (spec, _) in new.objects.items() if path in old and old[path][0] != spec]
+    other = [path for path, (spec, _) in new.objects.items() if path in old and said(old[path][0]) != said(spec)]
+    changed = [{"action": "change", "object": path} for path in other]
     return added + changed + [{"action": "remove", "object": path} for path in old if path not in new.objects]
 
 

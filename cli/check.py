@@ -1,12 +1,14 @@
 """`weft check`."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from weft.apps.compile import Compiler, check_program
+from weft.apps.facts import supposed
 from weft.topology.errors import WeftError
 from weft.topology.load import load_fabric
 from weft.topology.model import Fabric
@@ -15,7 +17,16 @@ from weft.topology.warnings import warnings
 app = typer.Typer()
 
 Step = Callable[[Fabric], Iterable[str]]
-STEPS: tuple[Step, ...] = (warnings,)
+
+
+def compiles(fabric: Fabric) -> Iterator[str]:
+    """Compiles the fabric as it will be when every host has reported. Raises WeftError where two things want the same flow."""
+    for program in Compiler().compile(fabric, supposed(fabric)).values():
+        check_program(program)
+    yield from ()
+
+
+STEPS: tuple[Step, ...] = (warnings, compiles)
 """What is done with a fabric that is sound: each step yields warnings, and raises WeftError for what is wrong."""
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from json import loads
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from weft.cli.stores import FabricOption, StoreOption, look, target
 from weft.topology.dot import as_dot, as_svg
 from weft.topology.draw import as_json, as_tree
-from weft.topology.errors import WeftError
 from weft.topology.graph import Reports, State, build
 from weft.topology.load import load_fabric
 from weft.topology.model import Fabric
@@ -26,14 +27,20 @@ class Form(StrEnum):
 
 @app.command()
 def topology(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The fabric file.")] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The fabric file; without it, what the store holds.")] = None,
     form: Annotated[Form, typer.Option("--format", help="How to draw it.")] = Form.text,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    store: StoreOption = "",
+    fabric: FabricOption = "",
 ) -> None:
-    """The fabric as a graph: hosts, bridges, NICs, tunnels, guests and segments."""
-    if file is None:
-        raise WeftError("say which fabric: weft topology FILE")
-    draw(load_fabric(file), Form.json if json else form)
+    """The fabric as a graph: hosts, bridges, NICs, tunnels, guests and segments; without FILE the one that runs, and how it is."""
+    form = Form.json if json else form
+    if file is not None:
+        draw(load_fabric(file), form)
+        return
+    seen = look(target(store, fabric))
+    reports = {host: {key: loads(text) for key, text in objects.items()} for host, objects in seen.states.items()}
+    draw(seen.fabric, form, reports, {int(dpid, 16): row for dpid, row in seen.switches.items()})
 
 
 def draw(fabric: Fabric, form: Form, reports: Reports | None = None, switches: Mapping[int, State] | None = None) -> None:

@@ -67,6 +67,6 @@ def test_every_flow_of_a_switch_says_which_line_it_comes_from(here: Lab) -> None
     dumped = here.ovs("kvm1", "ovs-ofctl", "-OOpenFlow14", "--no-names", "dump-flows", "br-weft").splitlines()[1:]
     assert dumped
     line = next(line for line in dumped if "nw_src=10.0.9.11" in line)
-    assert f"{here.file}:9" in here.run("why", line)
+    assert f"{here.file}:9" in here.run("why", line, "--fabric", here.fabric)
     for flow in dumped:
-        assert weft("why", flow).returncode == 0, flow
+        assert weft("why", flow, "--fabric", here.fabric).returncode == 0, flow
