@@ -78,6 +78,10 @@ class World:
         """What becomes of a packet that a station sends. Raises LoopError where it never ends."""
         return self._run(self.stations[station].place, packet, self.stations[station])
 
+    def enter(self, place: Place, packet: Packet) -> Walk:
+        """What becomes of a packet that comes in by a port, whoever sent it."""
+        return self._run(place, packet, self._at.get(place))
+
     def ask(self, station: str, packet: Packet) -> Packet | None:
         """The first answer that comes back to a station for what it sent; None: none does."""
         asker = self.stations[station]
@@ -153,7 +157,7 @@ class World:
 
     # ---- a packet on its way
 
-    def _run(self, place: Place, packet: Packet, sender: Station) -> Walk:
+    def _run(self, place: Place, packet: Packet, sender: Station | None) -> Walk:
         delivered: list[Delivery] = []
         hops: list[Hop] = []
         entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1], place, packet, delivered)
@@ -167,7 +171,7 @@ class World:
             for out, leaving in sent:
                 reached = self._leave((switch, out), leaving, delivered)
                 waiting.extend(reached)
-        raise LoopError(f"a packet from {sender.name} never ends")
+        raise LoopError(f"a packet from {sender.name if sender else place} never ends")
 
     def _leave(self, place: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """Where a packet that leaves a port arrives next; stations keep it, and the service namespace may route it on."""
