@@ -11,9 +11,10 @@ setup:  ## install what is missing: Debian packages, and Python libraries into .
 	@tools/setup
 
 lab: setup  ## the shop of examples/shop.yaml on this machine, and who reaches whom in it
+	@$(weft) lab down shop >/dev/null
 	@$(weft) lab up examples/shop.yaml
-	@$(weft) lab ping
-	@echo "Look around: $(weft) show guests; $(weft) lab exec web1 -- ip address. Take it down: $(weft) lab down"
+	@$(weft) lab ping shop
+	@echo "Look around: $(weft) show guests, $(weft) lab exec web1 -- ip address. Take it down: $(weft) lab down shop"
 
 check:  ## lint, types and every test that needs no root (under a minute)
 	@tools/setup check
