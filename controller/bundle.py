@@ -51,14 +51,15 @@ class Bundle:
         self._begin()
         self._put(message if self._number is None else wire.bundled(self._number, message))
 
-    def flow(self, command: int, key: Key, entry: Entry) -> None:
+    def flow(self, command: int, key: Key, entry: Entry) -> bool:
+        """True: enough has gathered to be flushed."""
         self._begin()
-        xid = self._connection.xid()
-        self.blame[xid] = key
+        xid = self.xid(key)
         if self._number is None:
             self._put(wire.flow_mod(self.version, xid, command, key, *entry))
         else:
             self._put(bundled_flow(self.version, self._number, xid, command, key, entry))
+        return self._bytes >= CHUNK
 
     def _begin(self) -> None:
         if not self._open:
@@ -70,12 +71,8 @@ class Bundle:
         self._messages.append(message)
         self._bytes += len(message)
 
-    async def room(self) -> None:
-        """Sends what has gathered, once that is worth it."""
-        if self._bytes >= CHUNK:
-            await self.flush()
-
     async def flush(self) -> None:
+        """Sends what has gathered, and waits while the switch has more to read than it should."""
         self._connection.write(b"".join(self._messages))
         self._messages.clear()
         self._bytes = 0

@@ -95,4 +95,4 @@ def forget(version: int, vlan: int, target: bytes) -> bytes:
     vid = vlan | 0x1000 if vlan else 0
     match = field_bytes("eth_dst", int.from_bytes(target, "big")) + field_bytes("vlan_vid", vid)
     message = wire.flow_mod(version, 0, wire.DELETE, (0, 0, match), LEARNED_COOKIE)
-    return message[:16] + LEARNED_COOKIE.to_bytes(8, "big") + b"\xff" * 8 + message[32:]
+    return message[:16] + b"\xff" * 8 + message[24:]  # the mask of the cookie: all of it

@@ -290,11 +290,11 @@ class Numbered:
 
 async def _put(bundle: Bundle, changes: Changes, sent: Changes) -> None:
     for key in changes.deletes:
-        bundle.flow(wire.DELETE_STRICT, key, _NOTHING)
-        await bundle.room()
+        if bundle.flow(wire.DELETE_STRICT, key, _NOTHING):
+            await bundle.flush()
     for key, entry in changes.adds:
-        bundle.flow(wire.ADD, key, entry)
-        await bundle.room()
+        if bundle.flow(wire.ADD, key, entry):
+            await bundle.flush()
     sent.deletes += changes.deletes
     sent.adds += changes.adds
 
