@@ -1,8 +1,18 @@
 """docs/pipeline.md: the tables, registers and places of both bridges, from `weft.apps.pipeline`."""
 
-from docs.printers.markdown import attribute_docs, docstring, printed_from, prose, table
+from collections.abc import Iterator
+from pathlib import Path
+
+from docs.printers.markdown import attribute_docs, printed_from, prose, table
 from weft.apps import pipeline
+from weft.apps.compile import Compiler
+from weft.apps.facts import supposed
 from weft.apps.flow import Bits
+from weft.apps.text import flow_text
+from weft.apps.why import switches
+from weft.topology.load import load_fabric
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 HEADLINES = {
     "integration": "The integration bridge (`br-weft`)",
@@ -10,15 +20,43 @@ HEADLINES = {
     "bare": "A bridge in no fabric (`weft controller --bare learn`)",
 }
 
+HEAD = """\
+# The pipeline
+
+Every packet goes through the tables of the bridge it is on, from the first downwards and never up. Every behaviour contributes flows to the
+tables it needs. Numbers are allotted in `apps/pipeline.py` and appear nowhere else.
+"""
+
 
 def text() -> str:
-    parts = [printed_from("apps/pipeline.py"), "# The pipeline\n", docstring(pipeline) + "\n"]
+    parts = [printed_from("apps/pipeline.py"), HEAD]
     for bridge, tables in pipeline.TABLES.items():
         rows = [(str(t.number), f"`{t.name}`", t.stage, prose(t.decides)) for t in tables]
         parts += [f"## {HEADLINES[bridge]}\n", table(("table", "name", "stage", "decides"), rows)]
     parts += ["## What a packet carries with it\n", table(("name", "where", "says"), carried())]
     parts += ["## Fixed numbers\n", table(("name", "value", "says"), constants())]
+    parts += ["## The flows of one bridge\n", SAMPLE, *sample()]
     return "\n".join(parts)
+
+
+SAMPLE = """\
+`br-weft` on host `kvm1` of [examples/shop.yaml](../examples/shop.yaml): what each table holds there, and the objects of the file that each
+flow serves. `weft why` finds the same on a running fabric.
+"""
+
+
+def sample() -> Iterator[str]:
+    fabric = load_fabric(str(EXAMPLES / "shop.yaml"), lab=True)
+    programs = Compiler().compile(fabric, supposed(fabric))
+    dpid = fabric.hosts["kvm1"].dpid
+    tables = switches(fabric)[dpid][2]
+    numbers = {t.number: t.name for t in tables}
+    for t in tables:
+        flows = [flow for flow in programs[dpid].flows() if flow.table == t.number]
+        if flows:
+            flows.sort(key=lambda flow: -flow.priority)
+            said = [f"{flow_text(flow, numbers).partition(', ')[2]}\n    # {', '.join(flow.why)}" for flow in flows]
+            yield f"### {t.name}\n\n```\n" + "\n".join(said) + "\n```\n"
 
 
 def carried() -> list[tuple[str, str, str]]:
