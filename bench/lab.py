@@ -4,8 +4,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import median
+
+from bench.table import Figure
 
 WEFT = Path(sys.executable).with_name("weft")
 HOSTS = 4
@@ -79,8 +81,8 @@ def one_more_guest() -> tuple[list[float], list[float]]:
     return small, large
 
 
-def coming_up() -> tuple[float, dict[str, int]]:
-    """Median seconds of `weft lab up` with 4 hosts and 16 guests, and the resident kilobytes of its processes."""
+def coming_up() -> tuple[list[float], dict[str, int]]:
+    """Seconds of `weft lab up` with 4 hosts and 16 guests, and the resident kilobytes of its processes."""
     times, memory = [], {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bench16.yaml"
@@ -94,7 +96,17 @@ def coming_up() -> tuple[float, dict[str, int]]:
         for what, pid in (("controller", "controller"), ("store", "store"), ("agent", "kvm1/agent")):
             memory[what] = resident(int((state / f"{pid}.pid").read_text()))
         weft("lab", "down", "bench16")
-    return median(times), memory
+    return times, memory
+
+
+def figures() -> Iterable[Figure]:
+    up, memory = coming_up()
+    yield Figure("lab up, 4 hosts and 16 guests", "s", tuple(up), None, "")
+    for what, kilobytes in memory.items():
+        yield Figure(f"memory of the {what} of that lab", "MB", (kilobytes / 1024,), None, "")
+    small, large = one_more_guest()
+    against = f"the same beside {SMALL}"
+    yield Figure(f"one more guest beside {LARGE}, apply to first ping", "s", tuple(large), tuple(small), against, ("<=", 1.3))
 
 
 def resident(pid: int) -> int:
