@@ -263,6 +263,8 @@ class Connection(asyncio.Protocol):
         self.write(wire.set_config(version, self.xid()))
         descriptions, ports = self.multipart(wire.MP_DESC), self.multipart(wire.MP_PORT_DESC)
         (features,) = await asked
+        if len(features) < 24:
+            raise wire.Malformed("features cut short")
         dpid, _, _, auxiliary = Struct("!QIBB").unpack_from(features, 8)
         self.maker = b"".join(await descriptions)[:256].split(b"\0", 1)[0].decode(errors="replace")
         for part in await ports:

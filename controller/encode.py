@@ -73,9 +73,11 @@ def names(flow: Flow) -> list[str]:
 
 
 def seen(body: bytes) -> Iterator[Seen]:
-    """The flows of one part of a flow dump. Raises Malformed, struct.error."""
+    """The flows of one part of a flow dump. Raises Malformed."""
     at = 0
     while at < len(body):
+        if len(body) - at < 56:
+            raise wire.Malformed("half a flow")
         length, table, seconds, priority, cookie, packets, matched = wire.FLOW_STATS.unpack_from(body, at)
         end = at + length
         begin = at + 52
@@ -118,6 +120,8 @@ def groups_seen(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and body of every group in one part of a group description."""
     at = 0
     while at < len(body):
+        if len(body) - at < 8:
+            raise wire.Malformed("half a group")
         length, _, number = Struct("!HBxI").unpack_from(body, at)
         if length < 8 or at + length > len(body):
             raise wire.Malformed("a group that lies about its length")
@@ -146,6 +150,8 @@ def meters_seen(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and body of every meter in one part of a meter configuration."""
     at = 0
     while at < len(body):
+        if len(body) - at < 8:
+            raise wire.Malformed("half a meter")
         length, _, number = Struct("!HHI").unpack_from(body, at)
         if length < 8 or at + length > len(body):
             raise wire.Malformed("a meter that lies about its length")

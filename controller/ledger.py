@@ -52,8 +52,8 @@ class Ledger:
     def __init__(self, numbers: Numbers) -> None:
         self.wanted: dict[Key, Wanted] = {}
         self.have: dict[Key, Entry] = {}
-        self.foreign: dict[Key, int] = {}
-        """Cookies of flows that nobody here made, in tables that are ours."""
+        self._strangers: dict[Key, int] = {}
+        """Cookies of all flows that nobody here made."""
         self.held_back: set[Place] = set()
         self.doubles: dict[Place, Key] = {}
         """Flows whose identity another unit has taken already: a fault of the compiler."""
@@ -72,6 +72,14 @@ class Ledger:
         """The flow that stands behind a key, if it is wanted."""
         wanted = self.wanted.get(key)
         return self._units[wanted[1][0]][wanted[1][1]] if wanted else None
+
+    @property
+    def foreign(self) -> dict[Key, int]:
+        """Cookies of flows that nobody here made, in tables that are ours."""
+        return {key: cookie for key, cookie in self._strangers.items() if self.intrudes(key)}
+
+    def intrudes(self, key: Key) -> bool:
+        return key in self._strangers and key[0] in self._tables and key not in self.wanted
 
     @property
     def tables(self) -> set[int]:
@@ -173,7 +181,7 @@ class Ledger:
 
     def _replace(self, have: dict[Key, Entry], strangers: dict[Key, int]) -> None:
         self.have = have
-        self.foreign = {key: cookie for key, cookie in strangers.items() if key[0] in self._tables and key not in self.wanted}
+        self._strangers = strangers
         self.dirty = dict.fromkeys(key for key in have if key not in self.wanted)
         self.dirty.update((key, None) for key, wanted in self.wanted.items() if have.get(key) != wanted[0])
 
@@ -190,9 +198,9 @@ class Ledger:
             self.have[key] = entry
         else:
             self.have.pop(key, None)
-            self.foreign.pop(key, None)
-            if entry is not None and foreign(entry[0]) and wanted is None and key[0] in self._tables:
-                self.foreign[key] = entry[0]
+            self._strangers.pop(key, None)
+            if entry is not None and foreign(entry[0]):
+                self._strangers[key] = entry[0]
         if self.have.get(key) == (wanted[0] if wanted else None):
             self.dirty.pop(key, None)
             return False
@@ -227,7 +235,7 @@ class Ledger:
         newer = {key: self.have.get(key) for key in self.dirty}
         for key in changes.deletes:
             self.have.pop(key, None)
-            self.foreign.pop(key, None)
+            self._strangers.pop(key, None)
         self.have.update(changes.adds)
         for key, entry in newer.items():
             if entry is not None:
@@ -237,5 +245,5 @@ class Ledger:
 
     def undone(self, changes: Changes) -> None:
         """The switch took none of them."""
-        self.dirty.update(dict.fromkeys(key for key in changes.deletes if key not in self.foreign))
+        self.dirty.update(dict.fromkeys(key for key in changes.deletes if key in self.have))
         self.dirty.update((key, None) for key, _ in changes.adds)

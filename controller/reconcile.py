@@ -105,7 +105,7 @@ class Reconciler:
             elif key is not None and self.ledger.told(key, entry):
                 self._repairs += 1
                 self._mend()
-            elif key is not None and key in self.ledger.foreign:
+            elif key is not None and self.ledger.intrudes(key):
                 self._mend()
 
     def _again(self) -> None:
@@ -236,9 +236,10 @@ class Reconciler:
             connection.write(wire.multipart_request(connection.version, xid, wire.MP_FLOW_MONITOR, body))
 
     def _tell(self) -> None:
-        foreign = [_foreign_text(key, cookie) for key, cookie in list(self.ledger.foreign.items())[:SPOKEN_MOST]]
-        if len(self.ledger.foreign) > SPOKEN_MOST:
-            foreign.append(f"and {len(self.ledger.foreign) - SPOKEN_MOST} more")
+        intruders = self.ledger.foreign
+        foreign = [_foreign_text(key, cookie) for key, cookie in list(intruders.items())[:SPOKEN_MOST]]
+        if len(intruders) > SPOKEN_MOST:
+            foreign.append(f"and {len(intruders) - SPOKEN_MOST} more")
         state = replace(
             self.state,
             flows=len(self.ledger.have),

@@ -126,6 +126,8 @@ def ports(version: int, data: bytes) -> Iterator[tuple[str, int, int]]:
     """Name, number and config bits of every port in the body of a PORT_DESC reply or of a port-status."""
     at = 0
     while at < len(data):
+        if len(data) - at < 40:
+            raise Malformed("half a port")
         number, length = Struct("!IH").unpack_from(data, at)
         if version == V1_3:
             length = 64

@@ -1,6 +1,5 @@
 """Flows as bytes, held against os-ken's serialisation of the same flow (against a real switch: tests/real/test_canonical.py)."""
 
-import struct
 from contextlib import suppress
 
 from hypothesis import given
@@ -153,5 +152,5 @@ def test_a_bucket_whose_port_is_absent_is_left_out() -> None:
 
 @given(st.binary(max_size=200))
 def test_a_dump_of_garbage_is_refused_and_never_endless(body) -> None:
-    with suppress(wire.Malformed, struct.error):
+    with suppress(wire.Malformed):
         assert len(list(seen(body))) * 56 <= len(body)

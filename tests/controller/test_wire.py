@@ -129,5 +129,5 @@ def test_ports_of_os_ken_are_understood(version) -> None:
         body = struct.pack("!IH2x6s2x16sII", 3, 72, bytes(6), b"web1-eth0", 0, 0) + struct.pack("!HH4x6I", 0, 32, *[0] * 6)
         assert p.OFPPort.parser(body, 0).name == b"web1-eth0"
     assert list(wire.ports(version, body * 2)) == [("web1-eth0", 3, 0)] * 2
-    with pytest.raises((wire.Malformed, struct.error)):
+    with pytest.raises(wire.Malformed):
         list(wire.ports(version, body[:-8]))
