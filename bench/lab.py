@@ -46,7 +46,7 @@ class Growing:
         """Seconds from `weft apply` to the first answered ping of a guest that was not there; it goes again."""
         one = f"  more: {{host: kvm2, nics: [{{segment: db, ip: {address(self.guests)}}}]}}\n"
         self.file.write_text(fabric(self.name, self.guests, one))
-        ping = ["ip", "netns", "exec", f"weft.{self.name}.g0", "ping", "-c", "1", "-W", "1", address(self.guests)]
+        ping = ["ip", "netns", "exec", f"weft.{self.name}.g0", "ping", "-c", "1", "-W", "0.05", address(self.guests)]
         start = time.monotonic()
         applying = subprocess.Popen([WEFT, "apply", self.file], stdout=subprocess.DEVNULL)
         while subprocess.run(ping, capture_output=True).returncode:

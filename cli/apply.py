@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.status import Status
 
 from weft.apps.why import switches
-from weft.cli.changes import Proposal, mine, propose
-from weft.cli.stores import JsonOption, StoreOption, ask, seen, target
-from weft.cli.views import Seen, guests
+from weft.cli.changes import Proposal, propose
+from weft.cli.stores import JsonOption, StoreOption, ask, target
 from weft.topology.errors import WeftError
+from weft.topology.model import Fabric
 from weft.topology.ovsdb import Client
-from weft.topology.store import Snapshot, read, write
+from weft.topology.store import Progress, alive, progress, write
 
 app = typer.Typer()
 
@@ -40,19 +40,17 @@ def apply(
 
 
 async def _apply(client: Client, proposal: Proposal, wait: float) -> int:
-    found = await read(client)
-    mine(found, proposal)
     serial = await write(client, proposal.intent, proposal.hosts, f"apply {proposal.intent.file}")
     if wait:
         with Console(stderr=True).status("waiting for hosts and switches") as status:
-            await until(client, serial, wait, status)
+            await until(client, proposal.fabric, serial, wait, status)
     return serial
 
 
-async def until(client: Client, serial: int, wait: float, status: Status | None = None) -> None:
+async def until(client: Client, fabric: Fabric, serial: int, wait: float, status: Status | None = None) -> None:
     """Waits until hosts and switches have this serial. Raises WeftError that names who has not."""
     end = time.monotonic() + wait
-    while left := behind(await read(client), serial):
+    while left := behind(await progress(client), fabric, serial):
         if time.monotonic() > end:
             raise WeftError(*(f"not applied yet: {line}" for line in left))
         if status is not None:
@@ -60,25 +58,17 @@ async def until(client: Client, serial: int, wait: float, status: Status | None 
         await asyncio.sleep(LOOK)
 
 
-def behind(found: Snapshot, serial: int) -> list[str]:
+def behind(now: Progress, fabric: Fabric, serial: int) -> list[str]:
     """Who does not have a serial yet and why, a line each. A guest's port that is not there is not waited for."""
-    shown = seen(found)
-    lines = [
-        f"host {name}: {_why(shown, name)}"
-        for name, row in found.hosts.items()
-        if row["applied_serial"] < row["wanted_serial"] and name in shown.fabric.hosts
-    ]
-    for dpid, (host, bridge, _) in switches(shown.fabric).items():
-        row = shown.switch(dpid)
-        if not row.get("connected"):
+    lines = []
+    for name in fabric.hosts:
+        row = now.hosts.get(name)
+        if row is None or row["applied_serial"] < row["wanted_serial"]:
+            lines.append(f"host {name}: {'its agent is at work' if row and alive(row) else 'its agent does not answer'}")
+    for dpid, (host, bridge, _) in switches(fabric).items():
+        row = now.switches.get(f"{dpid:016x}")
+        if row is None or not row["connected"]:
             lines.append(f"switch {host}/{bridge}: not connected to a controller")
         elif row["synced_serial"] < serial:
             lines.append(f"switch {host}/{bridge}: {row['drift'] or 'its flows are on their way'}")
     return lines
-
-
-def _why(shown: Seen, host: str) -> str:
-    if not shown.alive.get(host):
-        return "its agent does not answer"
-    failed = [row["reason"] for row in guests(shown) if row["host"] == host and row["state"] == "failed"]
-    return failed[0] if failed else "its agent is at work"

@@ -81,6 +81,7 @@ class Client:
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._ids = count(1)
+        self._schemas: dict[str, Schema] = {}
         self._updates: dict[str, Callable[[Any], None]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -118,6 +119,12 @@ class Client:
         return list(results)
 
     async def schema(self, database: str) -> Schema:
+        """The types of a database's columns, asked for once."""
+        if database not in self._schemas:
+            self._schemas[database] = await self._schema(database)
+        return self._schemas[database]
+
+    async def _schema(self, database: str) -> Schema:
         given = await self.call("get_schema", database)
         return {
             table: {name: _column(column["type"]) for name, column in spec["columns"].items()} | {"_uuid": Column(False, False, "")}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from weft.topology.ovsdb import Client, Op, Row, Watch, map_value, plain, set_value
+from weft.topology.ovsdb import Client, Op, OvsdbError, Row, Watch, map_value, plain, set_value
 from weft.topology.server import DATABASE
 
 ALIVE = 30
@@ -53,7 +53,20 @@ class Snapshot:
         return {name: row["state"] for name, row in self.hosts.items()}
 
     def alive(self, host: str) -> bool:
-        return host in self.hosts and time.time() - self.hosts[host]["seen"] < ALIVE
+        return host in self.hosts and alive(self.hosts[host])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far hosts and switches are with a serial."""
+
+    hosts: Mapping[str, Row]
+    switches: Mapping[str, Row]
+
+
+def alive(host: Row) -> bool:
+    """Whether the agent of a host's row was heard of lately."""
+    return bool(time.time() - host["seen"] < ALIVE)
 
 
 def snapshot(tables: Mapping[str, Mapping[str, Row]]) -> Snapshot:
@@ -80,6 +93,13 @@ async def read(client: Client) -> Snapshot:
     return snapshot(tables)
 
 
+async def progress(client: Client) -> Progress:
+    """Little enough to be asked again and again."""
+    hosts = await client.select(DATABASE, "Host", ("name", "wanted_serial", "applied_serial", "seen"))
+    switches = await client.select(DATABASE, "Switch", ("dpid", "connected", "synced_serial", "drift"))
+    return Progress({row["name"]: row for row in hosts}, {row["dpid"]: row for row in switches})
+
+
 async def wanted(client: Client) -> dict[str, Row]:
     """What every host should have, by its name."""
     rows = await client.select(DATABASE, "Host", ("name", "wanted", "wanted_serial"))
@@ -92,6 +112,8 @@ async def write(client: Client, new: Intent, hosts: Mapping[str, Mapping[str, st
     Touches only what differs. Raises OvsdbError where somebody else wrote in between: nothing is done then.
     """
     before, rows = await read(client), await wanted(client)
+    if before.intent and before.intent.fabric != new.fabric:
+        raise OvsdbError(f'this store holds fabric "{before.intent.fabric}", not "{new.fabric}": give another --store')
     old = before.intent or Intent(new.fabric, new.file, new.lab, {})
     serial = old.serial + 1
     where = [["serial", "==", old.serial]]
