@@ -1,6 +1,7 @@
 """`weft controller` as a process of its own, beside an Open vSwitch of the tests."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,11 +24,16 @@ class Running:
         command = (WEFT, "controller", "--listen", self.target, "--ovsdb", f"unix:{ovs.rundir}/db.sock", *options)
         with self._log.open("a") as log:
             self.process = subprocess.Popen(command, stderr=log, env=ovs.env)
-        until(lambda: "listening" in self.log)
 
     @property
     def log(self) -> str:
         return self._log.read_text()
+
+    @property
+    def listening(self) -> bool:
+        assert self.process.poll() is None, self.log
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.target.removeprefix("unix:")) == 0
 
     def take(self, bridge: str) -> None:
         """Makes it the controller of `bridge` and waits until the bridge has flows."""
@@ -43,6 +49,7 @@ class Running:
 def running(ovs: Ovs, *options: str) -> Iterator[Running]:
     controller = Running(ovs, *options)
     try:
+        until(lambda: controller.listening)
         yield controller
     finally:
         if controller.process.poll() is None:
