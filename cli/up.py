@@ -1,0 +1,101 @@
+"""`weft up`."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weft.cli.apply import until
+from weft.cli.changes import Proposal, propose
+from weft.cli.processes import run
+from weft.topology.errors import WeftError
+from weft.topology.ovsdb import Client, Unreachable
+from weft.topology.server import default_target, run_folder
+from weft.topology.store import write
+
+app = typer.Typer()
+log = logging.getLogger("weft.up")
+
+STATE = Path("/var/lib/weft")
+"""Where the store's file is: it outlives a reboot."""
+AGAIN = 1.0
+"""Seconds before a process that ended is started again."""
+
+
+@app.command()
+def up(
+    file: Annotated[str, typer.Argument(help="The fabric file.")],
+    host: Annotated[str, typer.Option(help="Which of its hosts this machine is.")],
+    db: Annotated[Path | None, typer.Option(help="The store's file.", show_default="/var/lib/weft/FABRIC/store.db")] = None,
+    level: Annotated[str, typer.Option("--log", help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Store, controller and agent of one host in one go, until SIGTERM; what is wired stays wired then."""
+    proposal = propose(file, lab=False)
+    if host not in proposal.fabric.hosts:
+        raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')
+    if os.geteuid():
+        raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
+    run(_up(proposal, host, db or STATE / proposal.fabric.name / "store.db"), level)
+
+
+async def _up(proposal: Proposal, host: str, db: Path) -> None:
+    fabric, folder = proposal.fabric.name, run_folder(proposal.fabric.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    store, controller = default_target(fabric), f"unix:{folder}/controller.sock"
+    words = {
+        "store": ("store", "--db", str(db), "--listen", store),
+        "controller": ("controller", "--store", store, "--listen", controller),
+        "agent": ("agent", "--host", host, "--store", store),
+    }
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep("store", words["store"]))
+        client = await _reached(store)
+        try:
+            serial = await write(client, proposal.intent, proposal.hosts, f"up {proposal.intent.file}")
+            for name in ("controller", "agent"):
+                group.create_task(_keep(name, words[name]))
+            await _said(client, proposal, host, serial)
+        finally:
+            await client.close()
+
+
+async def _said(client: Client, proposal: Proposal, host: str, serial: int) -> None:
+    """Says when this host is as the file says; the other hosts of the file are not waited for."""
+    fabric = replace(proposal.fabric, hosts={host: proposal.fabric.hosts[host]})
+    try:
+        await until(client, fabric, serial, 60)
+    except WeftError as error:
+        for line in error.lines:
+            log.warning("%s", line)
+    else:
+        log.info("%s: host %s is as %s says", fabric.name, host, proposal.intent.file)
+
+
+async def _keep(name: str, words: tuple[str, ...]) -> None:
+    """Keeps a process of ours running; ends it, and waits until it has ended, when cancelled."""
+    while True:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "weft.cli.main", *words, start_new_session=True)
+        log.info("%s: process %d", name, process.pid)
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            raise
+        log.warning("%s ended with %d: started again in %g s", name, code, AGAIN)
+        await asyncio.sleep(AGAIN)
+
+
+async def _reached(store: str) -> Client:
+    for _ in range(200):
+        with contextlib.suppress(Unreachable):
+            return await Client.connect(store)
+        await asyncio.sleep(0.05)
+    raise WeftError(f"{store}: the store does not come up")
