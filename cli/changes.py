@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
@@ -10,7 +9,16 @@ from weft.apps.flow import Program
 from weft.apps.why import switches
 from weft.cli.stores import fabric_of, is_lab
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import to_json
+from weft.topology.hostrow import (
+    BridgeSpec,
+    EndpointSpec,
+    ServiceSpec,
+    Spec,
+    TunnelSpec,
+    UplinkSpec,
+    from_json,
+    to_json,
+)
 from weft.topology.load import load
 from weft.topology.model import Fabric
 from weft.topology.objects import said, to_objects
@@ -95,12 +103,36 @@ def _count(before: Program | None, after: Program | None) -> dict[str, int]:
 
 def _hosts(old: Mapping[str, Row], new: HostRows) -> dict[str, list[dict[str, str]]]:
     changes: dict[str, list[dict[str, str]]] = {}
-    for host in old.keys() | new.keys():
-        before: Mapping[str, Any] = old[host]["wanted"] if host in old else {}
+    for host in sorted(old.keys() | new.keys()):
+        before: Mapping[str, str] = old[host]["wanted"] if host in old else {}
         after = new.get(host, {})
-        actions = [{"action": "add", "object": key, "detail": ""} for key in after if key not in before]
-        actions += [{"action": "change", "object": key, "detail": ""} for key in after if key in before and before[key] != after[key]]
-        actions += [{"action": "remove", "object": key, "detail": ""} for key in before if key not in after]
+        verbs = {key: _verb(before.get(key), after.get(key)) for key in (*after, *(key for key in before if key not in after))}
+        actions = [
+            {"action": verb, "object": key, "detail": _detail(from_json(key, after.get(key) or before[key]))}
+            for key, verb in verbs.items()
+            if verb
+        ]
         if actions:
             changes[host] = actions
-    return dict(sorted(changes.items()))
+    return changes
+
+
+def _verb(before: str | None, after: str | None) -> str:
+    if before == after:
+        return ""
+    return "add" if before is None else "remove" if after is None else "change"
+
+
+def _detail(spec: Spec) -> str:
+    """What a person would want to know of an object of a host."""
+    match spec:
+        case BridgeSpec():
+            return "integration bridge"
+        case UplinkSpec():
+            return f"bridge {spec.bridge} with {spec.nic}, address {spec.address}"
+        case TunnelSpec():
+            return f"{spec.type} to {spec.remote}"
+        case ServiceSpec():
+            return f"gateway {', '.join(spec.addresses)}"
+        case EndpointSpec():
+            return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
