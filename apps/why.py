@@ -1,6 +1,6 @@
 """Which line of the fabric file a flow comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.apps.flow import Flow, Program
@@ -13,7 +13,7 @@ class Origin:
     """A flow on a switch (``kvm1/br-weft``), and the objects it serves with the line of each; None: the pipeline itself."""
 
     switch: str
-    table: str
+    table: Table
     flow: Flow
     serves: tuple[tuple[str, Source | None], ...]
 
@@ -41,12 +41,9 @@ def source(fabric: Fabric, path: str) -> Source | None:
     return None
 
 
-def origins(fabric: Fabric, programs: Mapping[int, Program], cookie: int) -> list[Origin]:
-    """Every flow of the fabric with this cookie; the same flow may stand on several switches."""
-    found = []
+def origins(fabric: Fabric, programs: Mapping[int, Program]) -> Iterator[Origin]:
+    """Every flow of every switch of the fabric, in the order of a packet, with the lines it comes from."""
     for dpid, (host, bridge, tables) in switches(fabric).items():
-        for flow in programs[dpid].flows():
-            if flow.cookie == cookie:
-                serves = tuple((path, source(fabric, path)) for path in flow.why)
-                found.append(Origin(f"{host}/{bridge}", tables[flow.table].name, flow, serves))
-    return found
+        for flow in sorted(programs[dpid].flows(), key=lambda flow: (flow.table, -flow.priority)):
+            serves = tuple((path, source(fabric, path)) for path in flow.why)
+            yield Origin(f"{host}/{bridge}", tables[flow.table], flow, serves)

@@ -4,6 +4,10 @@ from typing import Annotated
 
 import typer
 
+from weft.apps.compile import Compiler
+from weft.apps.facts import facts
+from weft.apps.why import origins
+from weft.cli.flows import show_flows
 from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
 from weft.cli.tables import show as show_rows
 from weft.cli.views import VIEWS
@@ -11,12 +15,13 @@ from weft.topology.errors import WeftError
 
 app = typer.Typer()
 
+WORDS = (*VIEWS, "flows")
 LATER = {"policies"}
 
 
 @app.command()
 def show(
-    what: Annotated[str, typer.Argument(help=" | ".join(VIEWS))] = "guests",
+    what: Annotated[str, typer.Argument(help=" | ".join(WORDS))] = "guests",
     store: StoreOption = "",
     fabric: FabricOption = "",
     as_json: JsonOption = False,
@@ -24,7 +29,11 @@ def show(
     """What is, beside what should be."""
     if what in LATER:
         raise WeftError(f"weft show {what}: not supported yet")
+    if what == "flows":
+        seen = look(target(store, fabric))
+        show_flows(origins(seen.fabric, Compiler().compile(seen.fabric, facts(seen.states))), as_json)
+        return
     if what not in VIEWS:
-        raise WeftError(f'weft show "{what}": not known; there are {", ".join(VIEWS)}')
+        raise WeftError(f'weft show "{what}": not known; there are {", ".join(WORDS)}')
     rows = list(VIEWS[what](look(target(store, fabric))))
     show_rows(rows, as_json, f"no {what}")

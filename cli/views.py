@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from weft.apps.compile import Compiler
-from weft.apps.facts import States, facts
-from weft.apps.text import flow_text
-from weft.apps.why import source, switches
+from weft.apps.facts import States
+from weft.apps.why import switches
 from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric
@@ -130,20 +128,6 @@ def _link(host: str, port: str, kind: str, to: str, state: str, reason: str) -> 
     return {"host": host, "port": port, "kind": kind, "to": to, "state": state, "reason": reason}
 
 
-def flows(seen: Seen) -> Iterator[Row]:
-    programs = Compiler().compile(seen.fabric, facts(seen.states))
-    for dpid, (host, bridge, tables) in switches(seen.fabric).items():
-        words = {table.number: table.name for table in tables}
-        for flow in sorted(programs[dpid].flows(), key=lambda flow: (flow.table, -flow.priority)):
-            lines = [str(line) for path in flow.why if (line := source(seen.fabric, path))]
-            yield {
-                "switch": f"{host}/{bridge}",
-                "cookie": f"{flow.cookie:#x}",
-                "flow": flow_text(flow, words),
-                "source": lines,
-            }
-
-
 def macs(seen: Seen) -> Iterator[Row]:
     for endpoint in seen.fabric.endpoints.values():
         yield {"segment": endpoint.segment, "mac": endpoint.mac, "whose": endpoint.name, "host": endpoint.host, "port": endpoint.port}
@@ -159,6 +143,5 @@ VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "segments": segments,
     "switches": switch_rows,
     "links": links,
-    "flows": flows,
     "macs": macs,
 }

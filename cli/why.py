@@ -7,9 +7,8 @@ import typer
 
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
-from weft.apps.pipeline import TABLES
-from weft.apps.text import flow_text
-from weft.apps.why import Origin, origins
+from weft.apps.why import origins
+from weft.cli.flows import show_flows
 from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
 from weft.cli.tables import show
 from weft.topology.errors import WeftError
@@ -37,10 +36,11 @@ def why(
         show([{"flow": f"{cookie:#x}", "why": BY_ITSELF[cookie], "source": ""}], as_json)
         return
     seen = look(target(store, fabric))
-    found = origins(seen.fabric, Compiler().compile(seen.fabric, facts(seen.states)), cookie)
+    programs = Compiler().compile(seen.fabric, facts(seen.states))
+    found = [origin for origin in origins(seen.fabric, programs) if origin.flow.cookie == cookie]
     if not found:
         raise WeftError(f"{cookie:#x}: no flow of this fabric has that cookie: it is another's, or of an earlier apply")
-    show([row for origin in found for row in _rows(origin)], as_json)
+    show_flows(found, as_json)
 
 
 def _cookie(text: str) -> int:
@@ -48,12 +48,3 @@ def _cookie(text: str) -> int:
     if found is None:
         raise WeftError(f'"{text}" names no cookie: give 0x…, or a line of ovs-ofctl dump-flows')
     return int(found.group(1), 16)
-
-
-def _rows(origin: Origin) -> list[dict[str, str]]:
-    words = {table.number: table.name for tables in TABLES.values() for table in tables if table.name == origin.table}
-    text = flow_text(origin.flow, words)
-    return [
-        {"switch": origin.switch, "why": path, "source": str(source) if source else "the pipeline itself", "flow": text}
-        for path, source in origin.serves
-    ]
