@@ -36,9 +36,14 @@ class Figure:
 
 
 def alternate(ours: Callable[[], float], peer: Callable[[], float], times: int = REPETITIONS) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Both measured in turn, so that what else the machine does meets both."""
-    pairs = [(ours(), peer()) for _ in range(times)]
-    return tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+    """Both measured in turn, each going first every other time, so that what else the machine does meets both."""
+    one: list[float] = []
+    other: list[float] = []
+    for repetition in range(times):
+        turns = ((ours, one), (peer, other))
+        for measure, kept in turns if repetition % 2 == 0 else reversed(turns):
+            kept.append(measure())
+    return tuple(one), tuple(other)
 
 
 def number(value: float) -> str:
