@@ -25,7 +25,6 @@ from weft.apps.flow import (
     Flow,
     Given,
     Goto,
-    Learn,
     LearnLoad,
     LearnMatch,
     Output,
@@ -37,13 +36,12 @@ from weft.apps.flow import (
     Set,
     match,
 )
+from weft.apps.learning import remember
 from weft.apps.pipeline import (
     COPIES,
     DELIVER,
     ENTER,
     FIND,
-    LEARNED_IDLE,
-    LEARNED_MAX,
     LEAVE_BY,
     OUT,
     SEEN,
@@ -51,7 +49,6 @@ from weft.apps.pipeline import (
     WATCH,
     put,
 )
-from weft.topology.names import LEARNED_COOKIE
 
 Mode = Literal["learn", "normal", "reactive"]
 WHY = ("bare",)
@@ -114,23 +111,16 @@ def reserved() -> Flow:
 
 def common() -> tuple[Flow, ...]:
     """What is the same with and without knowledge of the ports."""
-    remember = Learn(
-        table=SEEN.number,
-        priority=1,
-        cookie=LEARNED_COOKIE,
-        idle_timeout=LEARNED_IDLE,
-        limit=LEARNED_MAX,
-        specs=(
-            LearnMatch(VLAN, VLAN),
-            LearnMatch(Bits("eth_dst", 0, 48), Bits("eth_src", 0, 48)),
-            LearnLoad(OUT, Bits("in_port", 0, 16)),
-        ),
+    specs = (
+        LearnMatch(VLAN, VLAN),
+        LearnMatch(Bits("eth_dst", 0, 48), Bits("eth_src", 0, 48)),
+        LearnLoad(OUT, Bits("in_port", 0, 16)),
     )
     deliver: tuple[Action, ...] = (Resubmit(SEEN.number), Goto(DELIVER.number))
     return (
         reserved(),
         ENTER.flow(190, match(eth_src=GROUP_BIT), why=WHY),
-        WATCH.flow(0, match(), remember, Goto(FIND.number), why=WHY),
+        *remember(WATCH, 0, {}, specs, SEEN, Goto(FIND.number), why=WHY),
         FIND.flow(1, match(eth_dst=GROUP_BIT), Goto(DELIVER.number), why=WHY),
         FIND.flow(0, match(), *deliver, why=WHY),
         DELIVER.flow(1, match(**{OUT.field: (0, OUT.mask)}), Goto(COPIES.number), why=WHY),

@@ -13,7 +13,7 @@ from weft.controller import encode
 from weft.controller.encode import Entry, Key
 from weft.controller.oxm import canonical
 from weft.controller.ports import Numbers
-from weft.topology.names import BASE_COOKIE, COOKIE_MAGIC, LEARNED_COOKIE
+from weft.topology.names import BASE_COOKIE, COOKIE_MAGIC, LEARNED_COOKIES
 
 UnitName = tuple[str, ...]
 Unit = tuple[Flow, ...]
@@ -28,7 +28,7 @@ Wanted = tuple[Entry, Place]
 
 def ours(cookie: int) -> bool:
     """Made by a program of weft: neither the agent's base flow nor learned by the switch."""
-    return cookie >> 32 == COOKIE_MAGIC and cookie not in (BASE_COOKIE, LEARNED_COOKIE)
+    return cookie >> 32 == COOKIE_MAGIC and cookie != BASE_COOKIE and cookie not in LEARNED_COOKIES
 
 
 def foreign(cookie: int) -> bool:

@@ -27,6 +27,9 @@ BASE_COOKIE = COOKIE_MAGIC << 32
 LEARNED_COOKIE = COOKIE_MAGIC << 32 | 1
 """Cookie of what a switch's own ``learn()`` action wrote: outside every diff."""
 
+LEARNED_COOKIES = range(LEARNED_COOKIE, LEARNED_COOKIE + 64)
+"""The same, one for each share of the MACs (`weft.apps.learning`)."""
+
 
 def digest(text: str, bits: int) -> int:
     """A number of `bits` bits (at most 64) that depends on `text` alone."""
