@@ -54,10 +54,17 @@ class Loom:
         self._weave()
 
     def program_for(self, dpid: int) -> Program | Answer:
-        """What a switch should hold; while no intent was read yet, switches are left as they are."""
+        """What a switch should hold. While no intent was read yet, and when a fabric that it was in has let it go, it is left as it is:
+        as a learning switch it would join segments that must not meet, until its agent has taken it apart.
+        """
         if self._fabric is None:
             return Answer.HOLD
-        return self._programs.get(dpid, Answer.BARE)
+        if dpid in self._programs:
+            return self._programs[dpid]
+        return Answer.HOLD if self._was_ours(dpid) else Answer.BARE
+
+    def _was_ours(self, dpid: int) -> bool:
+        return any(row["dpid"] == f"{dpid:016x}" and not row["bare"] for row in self._replica.tables["Switch"].values())
 
     def report(self, dpid: int, state: State | None) -> None:
         """A switch says how far it is; None: it is gone."""
@@ -114,11 +121,12 @@ class Loom:
     async def _report(self, controller: Controller) -> None:
         """Tells the store about the switches whose state is other than it was told."""
         reports = {dpid: self._switch_report(controller, dpid, state) for dpid, state in self._states.items()}
-        news = [report for dpid, report in reports.items() if self._reported.get(dpid) != report]
-        if not news:
+        gone = [dpid for dpid, state in self._states.items() if state is None and dpid not in self._programs]
+        news = [report for dpid, report in reports.items() if self._reported.get(dpid) != report and dpid not in gone]
+        if not news and not gone:
             return
         try:
-            await report_switches(self._replica, self.epoch, news)
+            await report_switches(self._replica, self.epoch, news, gone)
         except Fenced:
             if self._replica.tables["Controller"]:
                 raise
@@ -130,15 +138,19 @@ class Loom:
             self._woken.set()
         else:
             self._reported |= {report.dpid: report for report in news}
+            for dpid in gone:
+                self._reported.pop(dpid, None)
+                self._states.pop(dpid, None)
 
     def _switch_report(self, controller: Controller, dpid: int, state: State | None) -> SwitchReport:
         switch = controller.switches.get(dpid)
         bridge = switch.bridge if switch else self._bridges.get(dpid, "")
+        bare = dpid not in self._programs and not self._was_ours(dpid)
         if state is None:
-            return SwitchReport(dpid, bridge, False, 0, 0)
+            return SwitchReport(dpid, bridge, False, 0, 0, bare=bare)
         missing = tuple(sorted(switch.reconciler.ledger.missing)) if switch else ()
         serial = state.serial if state.synced else 0
-        return SwitchReport(dpid, bridge, True, state.flows, serial, missing, "; ".join((*state.failed, *state.drift)))
+        return SwitchReport(dpid, bridge, True, state.flows, serial, missing, "; ".join((*state.failed, *state.drift)), bare)
 
     async def _claim(self) -> int:
         while True:

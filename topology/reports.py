@@ -46,11 +46,14 @@ class SwitchReport:
     missing: tuple[str, ...] = ()
     """Ports that flows wait for."""
     drift: str = ""
+    bare: bool = False
+    """In no fabric."""
 
     def row(self) -> Mapping[str, object]:
         return {
             "dpid": f"{self.dpid:016x}",
             "bridge": self.bridge,
+            "bare": self.bare,
             "connected": self.connected,
             "flows": self.flows,
             "synced_serial": self.synced,
@@ -75,9 +78,10 @@ async def claim(client: Client, targets: Iterable[str], pid: int) -> int:
     return epoch
 
 
-async def report_switches(store: Replica, epoch: int, reports: Iterable[SwitchReport]) -> None:
-    """Replaces the rows of these switches. Raises Fenced when another controller took charge since `epoch`."""
+async def report_switches(store: Replica, epoch: int, reports: Iterable[SwitchReport], gone: Iterable[int] = ()) -> None:
+    """Replaces the rows of these switches, and removes those of `gone`. Raises Fenced when another controller took charge since `epoch`."""
     ops: list[Op] = [_guard(epoch)]
+    ops += [{"op": "delete", "table": "Switch", "where": [["dpid", "==", f"{dpid:016x}"]]} for dpid in gone]
     for report in reports:
         where = [["dpid", "==", f"{report.dpid:016x}"]]
         known = any(row["dpid"] == f"{report.dpid:016x}" for row in store.tables["Switch"].values())

@@ -21,7 +21,7 @@ WATCHES: Mapping[str, Watch] = {
     "Fabric": Watch(("name", "file", "lab", "serial")),
     "Object": Watch(("path", "spec", "line")),
     "Host": Watch(("name", "wanted_serial", "state", "applied_serial", "seen")),
-    "Switch": Watch(("dpid", "bridge", "connected", "flows", "synced_serial", "missing", "drift")),
+    "Switch": Watch(("dpid", "bridge", "bare", "connected", "flows", "synced_serial", "missing", "drift")),
     "Controller": Watch(("epoch", "targets", "pid")),
 }
 """What a controller follows."""

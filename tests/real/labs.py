@@ -53,6 +53,10 @@ class Lab:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def flows(self, host: str, bridge: str = "br-weft") -> list[str]:
+        """The flows of a bridge without counters, sorted."""
+        return sorted(self.ovs(host, "ovs-ofctl", "-OOpenFlow14", "--no-stats", "dump-flows", bridge).splitlines())
+
     def pid(self, what: str) -> int:
         return int(Path(f"/run/weft/{self.fabric}/{what}.pid").read_text())
 

@@ -70,3 +70,17 @@ def test_every_flow_of_a_switch_says_which_line_it_comes_from(here: Lab) -> None
     assert f"{here.file}:9" in here.run("why", line, "--fabric", here.fabric)
     for flow in dumped:
         assert weft("why", flow, "--fabric", here.fabric).returncode == 0, flow
+
+
+def test_the_bridge_of_a_host_that_goes_never_becomes_a_learning_switch(here: Lab) -> None:
+    """Its agent is dead and cannot take it apart: its guests stay where they were kept apart."""
+    here.run("lab", "fail", "agent", "kvm2", "--fabric", here.fabric)
+    before = here.flows("kvm2")
+    here.file.write_text("".join(line for line in BEFORE.splitlines(keepends=True) if "kvm2" not in line))
+    here.run("apply", here.file)
+    time.sleep(1)
+    assert here.flows("kvm2") == before
+    here.run("lab", "fail", "controller", "--fabric", here.fabric)
+    here.run("lab", "heal", "controller", "--fabric", here.fabric)
+    time.sleep(1)
+    assert here.flows("kvm2") == before
