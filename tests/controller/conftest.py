@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from weft.apps.flow import Program
 from weft.controller.reconcile import State
@@ -40,3 +41,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await house.controller.start([f"unix:{house.path}"])
     yield house
     await house.controller.stop()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both loops that `weft controller` may run on."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
