@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 from typer.models import OptionInfo, ParameterInfo
 
-from docs.printers.markdown import cell, docstring, printed_from, prose
+from docs.printers.markdown import docstring, printed_from, prose
 from weft.cli.main import COMMANDS
 
 
@@ -49,7 +50,7 @@ def one(headline: str, name: str, function: Callable[..., Any]) -> Iterator[str]
     yield f"    {usage}\n"
     yield docstring(function) + "\n"
     if parameters:
-        yield "\n".join(f"- `{p.names}`{p.default}: {p.help}" for p in parameters) + "\n"
+        yield "\n".join(f"- `{p.names}`{p.default}{': ' if p.help else ''}{p.help}" for p in parameters) + "\n"
 
 
 def declared(function: Callable[..., Any]) -> Iterator[tuple[str, Any, ParameterInfo, Any]]:
@@ -84,17 +85,19 @@ class Parameter:
     @property
     def usage(self) -> str:
         shown = self.long[0] + ("" if self.flag else f" {self.value}") if self.option else self.value
-        repeated = "..." if get_origin(self.kind) in (list, tuple) else ""
-        return shown + repeated if self.given is inspect.Parameter.empty or self.given is ... else f"[{shown}]{repeated}"
+        repeated = "..." if get_origin(self.kind) in (list, tuple) and not shown.endswith("...") else ""
+        must = self.given in (inspect.Parameter.empty, ...) or shown.startswith("[")
+        return (shown if must else f"[{shown}]") + repeated
 
     @property
     def default(self) -> str:
         shown = self.given not in (inspect.Parameter.empty, ..., None, False, "") and not isinstance(self.given, list | tuple)
-        return f" (default `{self.given}`)" if shown else ""
+        given = self.given.value if isinstance(self.given, Enum) else self.given
+        return f" (default `{given}`)" if shown else ""
 
     @property
     def help(self) -> str:
-        return prose(cell(self.info.help or ""))
+        return prose(" ".join((self.info.help or "").split()))
 
 
 def metavar(kind: Any, name: str) -> str:
@@ -103,6 +106,8 @@ def metavar(kind: Any, name: str) -> str:
         kind = next(option for option in get_args(kind) if option is not NoneType)
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "|".join(str(choice.value) for choice in kind)
     if kind is Path:
         return "FILE"
     return name.strip("_").upper().replace("_", "-")

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -50,6 +51,6 @@ def test_a_document_prints_what_it_says(document: str, alone: int) -> None:
 
 def run(command: str, where: int) -> str:
     """What a reader sees who types this in the checkout: both streams, in the order they come."""
-    shell = ["nsenter", "--target", str(where), "--mount", "--pid", f"--wd={ROOT}", "bash", "-c", command]
+    shell = ["nsenter", "--target", str(where), "--mount", "--pid", "--root", "bash", "-c", f"cd {quote(str(ROOT))}\n{command}"]
     done = subprocess.run(shell, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     return done.stdout
