@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from weft.apps.bare import Mode
-from weft.controller.channel import log
+from weft.controller.connection import log
 from weft.controller.fabric import Loom
 from weft.controller.service import Controller
 from weft.controller.tags import local

@@ -8,7 +8,7 @@ from itertools import count
 from struct import Struct
 
 from weft.controller import wire
-from weft.controller.channel import Connection
+from weft.controller.connection import Connection
 from weft.controller.encode import Entry, Key
 from weft.controller.refusal import Refused
 

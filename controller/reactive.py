@@ -18,7 +18,7 @@ _FLOW_MOD_OCTETS = _SENT.size - wire.PACKET_OUT_HEAD.size
 
 
 class Learner:
-    """(VLAN, MAC) -> port of one switch. `answer` is a `weft.controller.channel.Answer`."""
+    """(VLAN, MAC) -> port of one switch. `answer` is a `weft.controller.connection.Answer`."""
 
     def __init__(self, version: int) -> None:
         self._ports: dict[tuple[int, bytes], int] = {}

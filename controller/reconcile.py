@@ -16,7 +16,7 @@ from weft.apps.flow import Program
 from weft.apps.text import flow_text
 from weft.controller import encode, wire
 from weft.controller.bundle import Bundle
-from weft.controller.channel import Connection, log
+from weft.controller.connection import Connection, log
 from weft.controller.encode import Entry, Key
 from weft.controller.ledger import Changes, Ledger
 from weft.controller.oxm import match_text

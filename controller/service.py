@@ -10,7 +10,8 @@ from enum import Enum
 
 from weft.apps.bare import Mode, bare
 from weft.apps.flow import LOCAL, Program
-from weft.controller.channel import Channel, Connection, log
+from weft.controller.channel import Channel
+from weft.controller.connection import Connection, log
 from weft.controller.reactive import Learner
 from weft.controller.reconcile import Reconciler, State
 from weft.controller.tags import Tags

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.controller.conftest import House
 from tests.controller.switches import FakeSwitch
 from weft.controller import channel, wire
-from weft.controller.channel import Channel, Connection
+from weft.controller.channel import Channel
+from weft.controller.connection import Connection
 from weft.controller.ledger import Ledger
 from weft.controller.reconcile import Reconciler
 from weft.controller.service import Controller, Switch
