@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,22 +16,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink import rtnl
-
 from weft.agents import steps as s
-from weft.agents.links import Links
+from weft.agents.eyes import Eyes
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
-from weft.agents.plan import Failures, Wanted, plan
-from weft.agents.protected import protected
-from weft.agents.services import services_digest, set_services
+from weft.agents.plan import Failures, Plan, Wanted, plan
+from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import EndpointSpec, from_json
-from weft.topology.names import namespace, service_namespace
-from weft.topology.ovsdb import Change, Replica, Row
+from weft.topology.hostrow import from_json
+from weft.topology.ovsdb import Change, Replica, Row, Unreachable
 from weft.topology.reports import host_watch, report_host
 
 log = logging.getLogger("weft.agent")
@@ -41,6 +35,8 @@ LOOK_ANYWAY = 10.0
 """Seconds after which the agent looks even when nobody said anything."""
 SETTLE = 0.01
 """Seconds it waits for more to happen before it looks."""
+SAY_AFTER = 2.0
+"""Seconds it waits for a database before it says so."""
 ROUNDS = 4
 """Plans it carries out one after the other before it reports what does not converge."""
 
@@ -62,33 +58,44 @@ class Agent:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._wake = asyncio.Event()
-        self._store = Replica(place.store, "Weft", host_watch(place.host), self._changed)
+        self._store = Replica(place.store, "Weft", host_watch(place.host), self._asked)
         self._ovs = Replica(place.ovsdb, DATABASE, WATCHES, self._changed)
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._datapath = "netdev"
-        self._links: Links | None = None
+        self._eyes: Eyes | None = None
         self._fabric = ""
+        self._stuck = 0
+        self._looked = self._reported = -LOOK_ANYWAY
 
     async def run(self) -> None:
         """Runs until cancelled. What is wired stays wired."""
-        await asyncio.gather(self._store.start(), self._ovs.start())
+        await asyncio.gather(_patiently(self._store, self._place.store), _patiently(self._ovs, self._place.ovsdb))
         self._datapath = "system" if await self._kernel(kernel_datapath) else "netdev"
         log.info("host %s, %s datapath", self._place.host, "kernel" if self._datapath == "system" else "userspace")
-        _listen(self._wake.set)
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_ANYWAY)
-                await asyncio.sleep(SETTLE)
-                self._wake.clear()
                 await self._converge_safely()
+                await self._news()
         finally:
             await self._store.stop()
             await self._ovs.stop()
             self._worker.shutdown()
 
+    async def _news(self) -> None:
+        """Returns when there is something to look at: news, or what did not succeed, later and later, or nothing for a while."""
+        pause = min(0.1 * 2**self._stuck, LOOK_ANYWAY) if self._stuck else LOOK_ANYWAY
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), pause)
+        await asyncio.sleep(SETTLE if self._stuck < 3 else pause / 10)
+        self._wake.clear()
+
+    def _asked(self, changes: list[Change]) -> None:
+        """The store says something: our own heartbeat is no news."""
+        if any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
+            self._stuck = 0
+            self._wake.set()
+
     def _changed(self, changes: list[Change]) -> None:
-        """Statistics and our own heartbeat are no news."""
         if any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
             self._wake.set()
 
@@ -105,33 +112,38 @@ class Agent:
         fabric = next((row["name"] for row in self._store.tables["Fabric"].values()), self._fabric)
         if row is None or not fabric or not self._ovs.ready.is_set():
             return
-        if fabric != self._fabric:
-            self._fabric, self._links = fabric, Links(fabric, finish=self._datapath == "netdev")
+        if fabric != self._fabric or self._eyes is None:
+            self._fabric = fabric
+            self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+            asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
         wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
         failures: Failures = {}
+        before: list[Action] = []
         for _ in range(ROUNDS):
             seen = await self._observe(wanted)
             planned = plan(fabric, self._place.host, wanted, seen, self._controller())
-            failures |= planned.failures
-            if not planned.actions:
+            failures = planned.failures | {key: failures[key] for key in failures if key in _touched(planned)}
+            if not planned.actions or planned.actions == before:
                 break
-            failures = planned.failures | await self._apply(planned.actions)
-        await self._report(row, states(wanted, await self._observe(wanted), failures))
+            before = planned.actions
+            failures |= await self._apply(planned.actions)
+        else:
+            seen = await self._observe(wanted)
+        self._stuck = self._stuck + 1 if planned.actions else 0
+        await self._report(row, states(wanted, seen, failures))
+
+    def _heard(self) -> None:
+        if self._eyes is not None:
+            self._eyes.ears.hush()
+        self._wake.set()
 
     async def _observe(self, wanted: Wanted) -> Observed:
-        links, switch = self._links, self._switch()
-        assert links is not None
-        services = service_namespace(self._fabric, self._place.host)
-        guests = {namespace(self._fabric, spec.guest) for spec in wanted.values() if isinstance(spec, EndpointSpec)}
-        bridges = switch.bridges()
-        mine = [bridge.name for bridge in bridges.values() if bridge.ours]
-
-        def look() -> tuple[Any, ...]:
-            seen = links.observe((*guests, services))
-            return seen, links.deaf(), switch.based(mine), services_digest(services), protected(self._place.store, seen)
-
-        seen, deaf, based, digest, kept = await self._kernel(look)
-        return Observed(self._datapath, bridges, switch.ports(), seen, deaf, based, digest, kept)
+        eyes, now = self._eyes, asyncio.get_running_loop().time()
+        assert eyes is not None
+        thorough = now - self._looked >= LOOK_ANYWAY
+        self._looked = now if thorough else self._looked
+        seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), self._place.store, thorough))
+        return seen
 
     async def _apply(self, actions: list[Action]) -> Failures:
         """Carries a plan out; what fails is reported with its object and the rest goes on."""
@@ -156,18 +168,24 @@ class Agent:
         return {}
 
     def _do(self, action: Action) -> None:
-        assert self._links is not None
+        assert self._eyes is not None
         match action.step:
             case s.BaseFlows() as step:
                 self._switch().lay_base(step)
+                self._eyes.forget_base(step.bridge)
             case s.SetServices() as step:
                 set_services(step)
+                self._eyes.settle_services(step.digest)
             case step:
-                self._links.apply(step, action.key)  # type: ignore[arg-type]
+                self._eyes.links.apply(step, action.key)  # type: ignore[arg-type]
 
     async def _report(self, row: Row, new: Mapping[str, str]) -> None:
-        current = next(iter(self._store.tables["Host"].values()), row)
-        await report_host(self._store, self._place.host, current["state"], new, row["wanted_serial"])
+        """Says what is when it is not what was said last, and every so often that this agent is alive."""
+        current, now = next(iter(self._store.tables["Host"].values()), row), asyncio.get_running_loop().time()
+        same = current["state"] == new and current["applied_serial"] == row["wanted_serial"]
+        if not same or now - self._reported >= LOOK_ANYWAY:
+            await report_host(self._store, self._place.host, current["state"], new, row["wanted_serial"])
+            self._reported = now
 
     def _switch(self) -> Switch:
         return Switch(self._ovs, self._fabric, self._place.folder)
@@ -201,20 +219,18 @@ def link_below(folder: Path, path: Path) -> Path:
     return link
 
 
-def _listen(wake: Callable[[], None]) -> None:
-    """Calls `wake` on the event loop whenever links, addresses or routes of this namespace change."""
-    loop = asyncio.get_running_loop()
+def _touched(planned: Plan) -> set[str]:
+    """Objects that a plan still has to do with."""
+    return {action.key for action in planned.actions}
 
-    def follow() -> None:
-        with IPRoute() as ip:
-            ip.bind(groups=rtnl.RTMGRP_LINK | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_IFADDR)
-            with contextlib.suppress(OSError, RuntimeError):
-                while True:
-                    for _ in ip.get():
-                        pass
-                    loop.call_soon_threadsafe(wake)
 
-    threading.Thread(target=follow, name="netlink", daemon=True).start()
+async def _patiently(replica: Replica, target: str) -> None:
+    """Waits for a database, and says so once."""
+    try:
+        await replica.start(SAY_AFTER)
+    except Unreachable as error:
+        log.warning("%s: waiting for it", error)
+        await replica.start()
 
 
 def this_host() -> str:

@@ -1,7 +1,7 @@
 """What an agent found on its host."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 HERE = ""
 """The agent's own network namespace, among the names of others."""
@@ -21,6 +21,10 @@ class Link:
     addresses: tuple[str, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()
     """By this device: (network or ``default``, gateway or empty for on-link)."""
+
+    def having(self, addresses: Iterable[str], routes: Iterable[tuple[str, str]]) -> "Link":
+        """The same link with these addresses and routes."""
+        return replace(self, addresses=tuple(addresses), routes=tuple(routes)) if addresses or routes else self
 
 
 @dataclass(frozen=True, slots=True)

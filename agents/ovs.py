@@ -92,15 +92,22 @@ class Switch:
         rows = [row for row in self._rows("Bridge") if row["name"] == bridge]
         return any(self._replica.tables["Controller"][c]["is_connected"] for row in rows for c in self._held(row["controller"], "Controller"))
 
-    def based(self, bridges: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Those of the uplink bridges that have their base flow, and the ports whose untranslated packets stay inside."""
-        found = {}
-        for name in bridges:
-            if (self._folder / f"{name}.mgmt").exists():
-                dumped = self._ofctl("dump-flows", name, f"table=0,cookie={BASE_COOKIE:#x}/-1").stdout
-                if "actions=NORMAL" in dumped:
-                    found[name] = frozenset(EXIT.findall(dumped))
-        return found
+    def instance(self, bridge: str) -> tuple[object, ...]:
+        """Other than before whenever the flows of a bridge may have been lost: daemon started again, controller set, port anew."""
+        try:
+            status = (self._folder / f"{bridge}.mgmt").stat()
+        except OSError:
+            return ()
+        seen = self.bridges().get(bridge)
+        numbers = {port.name: port.ofport for port in self.ports().values() if port.bridge == bridge}
+        return status.st_ino, status.st_mtime_ns, seen.controller if seen else None, *sorted(numbers.items(), key=str)
+
+    def based(self, bridge: str) -> frozenset[str] | None:
+        """The ports of an uplink bridge whose untranslated packets stay inside; None: it does not even have its base flow."""
+        if not (self._folder / f"{bridge}.mgmt").exists():
+            return None
+        dumped = self._ofctl("dump-flows", bridge, f"table=0,cookie={BASE_COOKIE:#x}/-1").stdout
+        return frozenset(EXIT.findall(dumped)) if "actions=NORMAL" in dumped else None
 
     def _rows(self, table: str) -> Iterable[Row]:
         return self._replica.tables[table].values()

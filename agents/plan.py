@@ -41,15 +41,17 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
+    made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)}
     actions = [
-        *_remove(fabric, able, seen, pairs),
+        *_remove(fabric, wanted, seen, made),
         *_bridges(able, seen, controller),
-        *_links(pairs, able, seen),
+        *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
-        *_ports(able, seen),
+        *_ports(able, seen, made),
         *_addresses(able, seen),
-        *_services(able, seen, services),
     ]
+    if not _moving(able, seen):
+        actions += _services(able, seen, services)
     return Plan(actions, failures)
 
 
@@ -66,7 +68,8 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
                 failures[key] = "failed", f"NIC {spec.nic} is in bridge {elsewhere.bridge}: take it out first"
             elif not elsewhere and spec.nic in seen.protected:
                 reached = seen.protected[spec.nic]
-                failures[key] = "failed", f"NIC {spec.nic} carries the address that {reached} is reached by: not moved"
+                why = "weft does not move it until it has a timer that puts it back"
+                failures[key] = "failed", f"NIC {spec.nic} carries the address that {reached} is reached by: {why}"
         elif isinstance(spec, EndpointSpec) and spec.attach == "port":
             if spec.port not in here and spec.port not in seen.ports:
                 failures[key] = "waiting", f"there is no port {spec.port} yet"
@@ -91,19 +94,29 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
             yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac, spec.mtu))
 
 
-def _remove(fabric: str, able: Wanted, seen: Observed, pairs: Mapping[str, Pair]) -> Iterator[Action]:
-    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in able.values()}
-    wanted_ports = {port.name for port in _wanted_ports(able)}
+def _is_made(pair: Pair, seen: Observed) -> bool:
+    found = seen.links.get(HERE, {}).get(pair.name)
+    return found is not None and found.up and found.ours == pair.key
+
+
+def _remove(fabric: str, wanted: Wanted, seen: Observed, made: set[str]) -> Iterator[Action]:
+    """What is ours and not wanted any more. What is wanted and cannot be had now (a NIC that is gone for a moment) keeps all it has.
+
+    A port whose device is made anew goes too, and comes back behind it: the userspace datapath would go on reading the old one.
+    """
+    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in wanted.values()}
+    ports = {port.name for port in _wanted_ports(wanted)}
+    links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             yield from _give_back(bridge.name, seen)
             yield Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))
     for port in seen.ports.values():
-        stale = port.name not in wanted_ports or port.error
+        stale = port.name not in ports or port.name in made or port.error
         if port.ours and port.bridge in bridges and port.name != port.bridge and stale:
             yield Action("remove", port.name, f"port of {port.bridge}", s.RemovePort(port.bridge, port.name))
     for link in seen.links.get(HERE, {}).values():
-        if link.ours and link.name not in pairs:
+        if link.ours and link.name not in links:
             yield Action("remove", link.name, link.kind, s.RemoveLink(link.name, _guest_space(fabric, link.ours)))
 
 
@@ -131,30 +144,34 @@ def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[A
         found = seen.bridges.get(name)
         if found is None:
             yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac), key)
-        elif not found.settings or (found.dpid, found.controller, found.mac) != (spec.dpid, controller, mac):
+        changed = found and (not found.settings or (found.dpid, found.controller, found.mac) != (spec.dpid, controller, mac))
+        if changed:
             yield Action("change", name, "bridge", s.SetBridge(name, spec.dpid, controller, mac), key)
-        if uplink and name not in seen.based:
-            yield Action("add", name, "base flow", s.BaseFlows(name, None), key)
+        if uplink and (changed or name not in seen.based):  # the first controller of a bridge, and its loss, flush its flows
+            way_out = uplink.exit if uplink.exit in seen.ports else None
+            yield Action("add", name, "base flow", s.BaseFlows(name, way_out), key)
 
 
-def _links(pairs: Mapping[str, Pair], able: Wanted, seen: Observed) -> Iterator[Action]:
+def _links(pairs: Mapping[str, Pair], made: set[str], able: Wanted, seen: Observed) -> Iterator[Action]:
     here = seen.links.get(HERE, {})
     for pair in pairs.values():
-        found = here.get(pair.name)
         mtu = pair.make.mtu
-        if found is None or not found.up or found.ours != pair.key:
+        if pair.name in made:
             kind = "veth" if isinstance(pair.make, s.MakeVeth) else "tap"
             yield Action("add", pair.name, kind, pair.make, pair.key)
-        elif found.mtu != mtu:
+        elif here[pair.name].mtu != mtu:
             yield Action("change", pair.name, f"mtu {mtu}", s.SetUp(pair.name, mtu), pair.key)
     nics = {spec.nic: (key, spec.mtu) for key, spec in able.items() if isinstance(spec, UplinkSpec)}
     for nic, (key, mtu) in nics.items():
         if not here[nic].up or here[nic].mtu != mtu:
             yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu), key)
-    deaf = {*pairs, *nics} if seen.datapath == "netdev" else set()
-    if deaf != seen.deaf:
+    existing = {spec.port for spec in able.values() if isinstance(spec, EndpointSpec) and spec.attach == "port"}
+    # What is there already is heard by the kernel until Open vSwitch has it: the host's own traffic goes by such a NIC.
+    taken = {name for name in {*nics, *existing} if name in seen.ports and name in here}
+    deaf = {*pairs, *taken} if seen.datapath == "netdev" else set()
+    if deaf - made != seen.deaf - made or (deaf & made):
         detail = "the kernel leaves these to Open vSwitch"
-        yield Action("change", ", ".join(sorted(deaf ^ seen.deaf)), detail, s.Deafen(tuple(sorted(deaf))))
+        yield Action("change", ", ".join(sorted((deaf ^ seen.deaf) | (deaf & made))), detail, s.Deafen(tuple(sorted(deaf))))
 
 
 def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Action]:
@@ -205,16 +222,23 @@ def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
                 pass
 
 
-def _ports(able: Wanted, seen: Observed) -> Iterator[Action]:
+def _ports(able: Wanted, seen: Observed, made: set[str]) -> Iterator[Action]:
     for want in _wanted_ports(able):
         found = seen.ports.get(want.name)
         add = s.AddPort(want.bridge, want.name, want.kind, want.options, want.tag)
-        there = found is not None and found.bridge == want.bridge and not found.error
+        there = found is not None and found.bridge == want.bridge and not found.error and want.name not in made
         if there and found and found.ours and (found.kind, dict(found.options)) != (want.kind, dict(want.options)):
             yield Action("remove", want.name, f"port of {want.bridge}", s.RemovePort(want.bridge, want.name), want.key)
             there = False
         if not there:
             yield Action("add", want.name, f"port of {want.bridge}", add, want.key)
+
+
+def _moving(able: Wanted, seen: Observed) -> bool:
+    """A NIC with addresses goes into its bridge now: they follow at the next look, and nothing else may delay that."""
+    here = seen.links.get(HERE, {})
+    nics = (spec.nic for spec in able.values() if isinstance(spec, UplinkSpec) and spec.address == "keep")
+    return any(nic not in seen.ports and here[nic].addresses for nic in nics)
 
 
 def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
@@ -225,9 +249,11 @@ def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
         nic, local = here[spec.nic], here.get(spec.bridge)
         if spec.exit is not None and spec.exit not in seen.based.get(spec.bridge, ()):
             yield Action("add", spec.bridge, f"base flow of {spec.exit}", s.BaseFlows(spec.bridge, spec.exit), key)
-        if spec.address == "keep" and nic.addresses:
+        port = seen.ports.get(spec.nic)
+        in_bridge = port is not None and (port.ofport or -1) > 0 and spec.bridge in seen.based
+        if spec.address == "keep" and nic.addresses and in_bridge:  # not before the NIC carries the bridge's packets
             yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge), key)
-        elif local is None or not local.up:
+        elif local is not None and not local.up:
             yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu), key)
         if spec.address not in ("keep", "none"):
             there = local is not None and spec.address in local.addresses

@@ -1,0 +1,66 @@
+"""One look of an agent at its host: what the kernel and Open vSwitch have, remembered where nothing can have changed it."""
+
+from weft.agents.ears import Ears
+from weft.agents.links import Links
+from weft.agents.observed import Observed
+from weft.agents.ovs import Switch
+from weft.agents.plan import Wanted
+from weft.agents.protected import protected
+from weft.agents.services import services_digest
+from weft.agents.sight import Sight
+from weft.topology.hostrow import EndpointSpec, UplinkSpec
+from weft.topology.names import namespace, service_namespace
+
+
+class Eyes:
+    """Of one fabric on one host. Used by the worker thread; `ears` is waited on by the event loop."""
+
+    def __init__(self, fabric: str, host: str, datapath: str) -> None:
+        self._fabric, self._datapath = fabric, datapath
+        self._services = service_namespace(fabric, host)
+        self.ears = Ears()
+        self.links = Links(fabric, finish=datapath == "netdev")
+        self._sight = Sight(fabric, self.ears)
+        self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
+        self._digest = ""
+
+    def observe(self, wanted: Wanted, switch: Switch, store: str, thorough: bool) -> Observed:
+        """`thorough`: nothing is taken from memory."""
+        guests = {namespace(self._fabric, spec.guest) for spec in wanted.values() if isinstance(spec, EndpointSpec)}
+        seen = self._sight.look((*guests, self._services), thorough)
+        bridges = switch.bridges()
+        uplinks = [spec.bridge for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.bridge in bridges]
+        based = {name: exits for name in uplinks if (exits := self._base(name, switch, thorough)) is not None}
+        return Observed(
+            self._datapath,
+            bridges,
+            switch.ports(),
+            seen,
+            self.links.deaf(thorough),
+            based,
+            self._services_are(thorough),
+            protected(store, seen),
+        )
+
+    def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:
+        now = switch.instance(bridge)
+        known = self._based.get(bridge)
+        if thorough or known is None or known[0] != now:
+            known = self._based[bridge] = (now, switch.based(bridge))
+        return known[1]
+
+    def _services_are(self, thorough: bool) -> str:
+        """What the service namespace was last set to; nothing if somebody changed it since."""
+        if self._services in self._sight.changed:
+            self._digest = ""
+        elif thorough:
+            self._digest = services_digest(self._services)
+        return self._digest
+
+    def forget_base(self, bridge: str) -> None:
+        self._based.pop(bridge, None)
+
+    def settle_services(self, digest: str) -> None:
+        """The service namespace was just set by ourselves."""
+        self._sight.settle(self._services)
+        self._digest = digest
