@@ -18,7 +18,6 @@ from weft.apps.flow import (
     Bits,
     Flow,
     Goto,
-    Learn,
     LearnLoad,
     LearnMatch,
     Move,
@@ -29,14 +28,13 @@ from weft.apps.flow import (
     Set,
     match,
 )
+from weft.apps.learning import remember
 from weft.apps.pipeline import (
     EMIT,
     FLOOD,
     FORWARD,
     GUEST,
     LEARN,
-    LEARNED_IDLE,
-    LEARNED_MAX,
     MACS,
     ORIGIN,
     OUT,
@@ -54,7 +52,6 @@ from weft.apps.pipeline import (
     put,
 )  # fmt: skip
 from weft.topology.model import Endpoint, Segment
-from weft.topology.names import LEARNED_COOKIE
 
 KNOWN, GROUP, UNKNOWN = 100, 50, 10
 
@@ -69,22 +66,8 @@ class Way:
 
 def defaults() -> tuple[Flow, ...]:
     """The flows that are the same on every integration bridge."""
-    remember = Learn(
-        table=MACS.number,
-        priority=1,
-        cookie=LEARNED_COOKIE,
-        idle_timeout=LEARNED_IDLE,
-        limit=LEARNED_MAX,
-        specs=(
-            LearnMatch(SEGMENT, SEGMENT),
-            LearnMatch(Bits("eth_dst", 0, 48), Bits("eth_src", 0, 48)),
-            LearnLoad(OUT, Bits("in_port", 0, 16)),
-            LearnLoad(TOWARDS, ORIGIN),
-        ),
-    )
     horizon = ((TUNNEL, TUNNEL), (WIRE, WIRE), (SERVICE, TUNNEL), (SERVICE, WIRE))
     return (
-        LEARN.flow(KNOWN, match(**held((STRANGER, 1))), remember, Goto(SERVE.number), why=PIPELINE),
         LEARN.flow(0, match(), Goto(SERVE.number), why=PIPELINE),
         SERVE.flow(0, match(), Goto(ROUTE.number), why=PIPELINE),
         ROUTE.flow(0, match(), Goto(FORWARD.number), why=PIPELINE),
@@ -96,6 +79,17 @@ def defaults() -> tuple[Flow, ...]:
         EMIT.flow(KNOWN, match(**held((TOWARDS, TUNNEL))), *_key(), Output(OUT), why=PIPELINE),
         EMIT.flow(0, match(), Output(OUT), why=PIPELINE),
     )
+
+
+def learning() -> tuple[Flow, ...]:
+    """On bridges where strangers may live: who sends from where."""
+    specs = (
+        LearnMatch(SEGMENT, SEGMENT),
+        LearnMatch(Bits("eth_dst", 0, 48), Bits("eth_src", 0, 48)),
+        LearnLoad(OUT, Bits("in_port", 0, 16)),
+        LearnLoad(TOWARDS, ORIGIN),
+    )
+    return remember(LEARN, KNOWN, held((STRANGER, 1)), specs, MACS, Goto(SERVE.number), why=PIPELINE)
 
 
 def _key() -> tuple[Action, ...]:

@@ -83,6 +83,8 @@ class Compiler:
 
     def _integration(self, fabric: Fabric, host: Host, members: Mapping[str, list[Endpoint]]) -> Iterator[tuple[Any, Unit]]:
         yield self._unit((host.name, "defaults"), defaults)
+        if any(fabric.segments[name].strangers and any(e.host == host.name for e in members[name]) for name in members):
+            yield self._unit((host.name, "learning"), bridging.learning)
         for name, endpoints in members.items():
             site = _site(fabric, host, fabric.segments[name], endpoints)
             if site.local:

@@ -12,15 +12,13 @@ from weft.cli.flows import show_flows
 from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
 from weft.cli.tables import show
 from weft.topology.errors import WeftError
-from weft.topology.names import BASE_COOKIE, LEARNED_COOKIE
+from weft.topology.names import BASE_COOKIE, LEARNED_COOKIES
 
 app = typer.Typer()
 
 COOKIE = re.compile(r"(?:cookie=)?(0x[0-9a-fA-F]+)")
-BY_ITSELF = {
-    BASE_COOKIE: "laid by the agent: an uplink bridge switches whatever becomes of the controller",
-    LEARNED_COOKIE: "learned by the switch itself: where a MAC that the model does not know was last seen",
-}
+BASE = "laid by the agent: an uplink bridge switches whatever becomes of the controller"
+LEARNED = "learned by the switch itself: where a MAC that the model does not know was last seen"
 
 
 @app.command()
@@ -32,8 +30,8 @@ def why(
 ) -> None:
     """Which line of which file made this flow."""
     cookie = _cookie(flow)
-    if cookie in BY_ITSELF:
-        show([{"flow": f"{cookie:#x}", "why": BY_ITSELF[cookie], "source": ""}], as_json)
+    if cookie == BASE_COOKIE or cookie in LEARNED_COOKIES:
+        show([{"flow": f"{cookie:#x}", "why": BASE if cookie == BASE_COOKIE else LEARNED, "source": ""}], as_json)
         return
     seen = look(target(store, fabric))
     programs = Compiler().compile(seen.fabric, facts(seen.states))

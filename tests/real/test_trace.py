@@ -16,7 +16,7 @@ from weft.apps.flow import mac_number
 from weft.apps.packet import Packet
 from weft.apps.world import Walk, World
 from weft.cli.stores import look
-from weft.topology.names import LEARNED_COOKIE
+from weft.topology.names import LEARNED_COOKIES
 from weft.topology.server import default_target
 
 pytestmark = pytest.mark.real
@@ -113,5 +113,5 @@ def within(trace: str, bridge: str) -> list[int]:
         if line.startswith("bridge("):
             here = line.split('"')[1]
         if here == bridge:
-            found += [cookie for cookie in cookies(line) if cookie != LEARNED_COOKIE]
+            found += [cookie for cookie in cookies(line) if cookie not in LEARNED_COOKIES]
     return found
