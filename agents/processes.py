@@ -67,8 +67,10 @@ def alive(pid: int) -> bool:
 
 
 def is_marked(pid: int, fabric: str) -> bool:
+    """A lab of the same name inside a container is another one: its processes are seen from here, in a namespace of their own."""
     try:
-        return f"{MARK}={fabric}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        beside = Path(f"/proc/{pid}/ns/pid").stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
+        return beside and f"{MARK}={fabric}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
 
