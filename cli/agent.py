@@ -24,7 +24,7 @@ def agent(
     """Run the agent of one host: make it what the fabric says, keep it so, report what is."""
     if os.geteuid():
         raise WeftError("weft agent needs root: bridges, namespaces and Open vSwitch belong to it")
-    folder = Path(os.environ.get("OVS_RUNDIR", "/run/openvswitch"))
+    folder = Path(os.environ.get("OVS_RUNDIR", "/var/run/openvswitch"))  # ovs-vswitchd compares the text: /run is refused
     target = ovsdb or f"unix:{folder}/db.sock"
     if not ovsdb and not (folder / "db.sock").exists():
         raise WeftError(f"{folder}/db.sock: no Open vSwitch here: apt install openvswitch-switch, systemctl start openvswitch-switch")
