@@ -58,6 +58,14 @@ def pid_of(name: str, fabric: str, folder: Path) -> int | None:
     return pid if alive(pid) and is_marked(pid, fabric) else None
 
 
+def has_ended(name: str, folder: Path) -> bool:
+    """A process that was started does not run any more. Its mark is not asked for: it has none while it becomes another program."""
+    try:
+        return not alive(int((folder / f"{name}.pid").read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def alive(pid: int) -> bool:
     """A process that ended and that nobody has waited for is not alive."""
     try:
