@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from weft.agents.agent import Agent, Place, this_host
-from weft.cli.processes import run
+from weft.cli.processes import LevelOption, run
 from weft.topology.errors import WeftError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -19,7 +19,7 @@ def agent(
     host: Annotated[str, typer.Option(help="Name of this host in the fabric file; default: its hostname.")] = "",
     controller: Annotated[str, typer.Option(help="Where bridges find their controller; default: where the store says.")] = "",
     ovsdb: Annotated[str, typer.Option(help="Open vSwitch's database; default: the local one.")] = "",
-    log: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log: LevelOption = "info",
 ) -> None:
     """Run the agent of one host: make it what the fabric says, keep it so, report what is."""
     if os.geteuid():

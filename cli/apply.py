@@ -17,7 +17,7 @@ from weft.topology.model import Fabric
 from weft.topology.ovsdb import Client
 from weft.topology.store import Progress, alive, progress, write
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LOOK = 0.02
 """Seconds between looks at what is reported."""
@@ -25,12 +25,15 @@ LOOK = 0.02
 
 @app.command()
 def apply(
-    file: Annotated[str, typer.Argument(help="The fabric file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file.")],
     store: StoreOption = "",
-    wait: Annotated[float, typer.Option(help="Seconds to wait until every host and switch has it; 0: do not wait.")] = 30.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until every host and switch has it; 0: do not wait.")] = 30.0,
     as_json: JsonOption = False,
+    confirm: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Make it so: the whole file, or, where anything of it is wrong, nothing."""
+    if confirm:
+        raise WeftError("weft apply --confirm: not supported yet")
     proposal = propose(file)
     serial = ask(target(store, proposal.fabric.name), lambda client: _apply(client, proposal, wait))
     if as_json:

@@ -14,7 +14,7 @@ from weft.topology.load import load_fabric
 from weft.topology.model import Fabric
 from weft.topology.warnings import warnings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Step = Callable[[Fabric], Iterable[str]]
 

@@ -9,16 +9,16 @@ from typing import Annotated, Any, get_args
 import typer
 
 from weft.apps.bare import Mode
+from weft.cli.processes import LevelOption
 from weft.controller.connection import log
 from weft.controller.fabric import Loom
 from weft.controller.service import Controller
 from weft.controller.tags import local
 from weft.topology.errors import WeftError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LISTEN = ["tcp:0.0.0.0:6653"]
-LEVELS = ("debug", "info", "warning", "error")
 
 
 @app.command()
@@ -27,15 +27,13 @@ def controller(
     bare: Annotated[str, typer.Option(help="What a bridge in no fabric becomes: learn, normal or reactive.")] = "learn",
     ovsdb: Annotated[str, typer.Option(help="Database to read ports' tags of bare bridges from.", show_default="the local one")] = "",
     store: Annotated[str, typer.Option(help="The fabric's store; without one every bridge is bare.")] = "",
-    level: Annotated[str, typer.Option("--log", help="debug, info, warning or error.")] = "info",
+    level: LevelOption = "info",
 ) -> None:
     """Run the OpenFlow controller until it is interrupted; switches keep their flows then."""
     modes: tuple[Mode, ...] = get_args(Mode)
     mode = next((mode for mode in modes if mode == bare), None)
     if mode is None:
         raise WeftError(f"--bare {bare}: not known; {', '.join(modes)}")
-    if level not in LEVELS:
-        raise WeftError(f"--log {level}: not known; {', '.join(LEVELS)}")
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(serve(listen, mode, ovsdb or local(), store))

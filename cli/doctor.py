@@ -8,7 +8,7 @@ import typer
 from weft.agents.doctor import findings
 from weft.cli.tables import show
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -31,11 +31,11 @@ from weft.topology.resolve import resolve
 from weft.topology.rows import host_rows
 from weft.topology.store import Intent, read, write
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print a list with stable keys.")]
 Of = Annotated[str, typer.Option("--fabric", help="Name of the lab; default: the only one.")]
-Name = Annotated[str, typer.Argument(help="Name of the lab; default: the only one.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the lab; default: the only one.")]
 What = Annotated[str, typer.Argument(metavar="host|link|agent|controller|store")]
 
 
@@ -45,7 +45,7 @@ def lab() -> None:
 
 
 @app.command()
-def up(file: Annotated[str, typer.Argument(help="The fabric file.")]) -> None:
+def up(file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file.")]) -> None:
     """Makes it, and returns when every endpoint is wired."""
     document = load(file)
     fabric = resolve(document, lab=True)
@@ -74,7 +74,7 @@ def up(file: Annotated[str, typer.Argument(help="The fabric file.")]) -> None:
 
 
 @app.command()
-def down(name: Annotated[str, typer.Argument(metavar="[FILE|NAME]", help="Default: the only one.")] = "") -> None:
+def down(name: Annotated[str, typer.Argument(metavar="FILE|NAME", help="Default: the only one.")] = "") -> None:
     """Takes it down, whole or half made: no process, namespace or file of it stays."""
     if not name and not labs.labs():
         print("no lab is up")
@@ -93,7 +93,7 @@ def status(name: Name = "", as_json: Json = False) -> None:
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def run(
-    name: Annotated[str, typer.Argument(help="A guest, a host or `outside`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A guest, a host or `outside`.")],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run there.")],
     fabric: Of = "",
 ) -> None:
@@ -119,14 +119,14 @@ def ping(name: Name = "", as_json: Json = False) -> None:
 
 
 @app.command()
-def fail(what: What, name: Annotated[str, typer.Argument(metavar="[HOST]")] = "", fabric: Of = "") -> None:
+def fail(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
     """Kills a process or a host (kill -9), or pulls the cables of a host."""
     labs.check()
     labs.fail(_lab(fabric or _only()), _known(what), name)
 
 
 @app.command()
-def heal(what: What, name: Annotated[str, typer.Argument(metavar="[HOST]")] = "", fabric: Of = "") -> None:
+def heal(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
     """Starts again what was killed, plugs in what was pulled."""
     labs.check()
     labs.heal(_lab(fabric or _only()), _known(what), name)

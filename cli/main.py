@@ -1,8 +1,8 @@
 """The one command `weft`. Each subcommand lives in a module of its own, imported when it is called and not before."""
 
 import sys
-from importlib import import_module
-from typing import Any
+from importlib import import_module, metadata
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -26,6 +26,11 @@ COMMANDS = {
 }
 """Name -> (module with a `typer.Typer` called `app`, one line for `weft --help`), in the order of the help."""
 
+LATER = {"confirm", "guest", "run", "trace"}
+
+Refusal: Any = typer.BadParameter.__mro__[2]
+"""What typer raises for words that it does not understand: it makes only this descendant public."""
+
 
 class Lazy(typer.core.TyperGroup):
     """A group that imports a subcommand's module when it is called."""
@@ -34,6 +39,8 @@ class Lazy(typer.core.TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in LATER:
+            raise WeftError(f"weft {cmd_name}: not supported yet")
         if cmd_name not in COMMANDS:
             return None
         module, summary = COMMANDS[cmd_name]
@@ -44,26 +51,49 @@ class Lazy(typer.core.TyperGroup):
         return command
 
 
-app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Lazy,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"weft {metadata.version('weft')}")
+        raise typer.Exit
 
 
 @app.callback()
-def weft() -> None:
+def weft(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     """An OpenFlow controller and host agent for KVM hosts: one file says what the network of all hosts should be."""
 
 
 def main() -> None:
-    """Run `weft`; a WeftError becomes its lines on standard error and exit code 1."""
+    """Run `weft`; a WeftError becomes its lines on standard error and exit code 1, and so do words that nobody understands."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except WeftError as error:
         for line in error.lines:
             print(line, file=sys.stderr)
         sys.exit(1)
+    except Refusal as error:
+        if line := in_a_line(error):
+            print(line, file=sys.stderr)
+        sys.exit(1 if line else 0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except (BrokenPipeError, typer.Abort):
         sys.exit(1)
+
+
+def in_a_line(error: Any) -> str:
+    """Which command did not understand what, and where it says what it does; empty where it was called bare, and has shown its help."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "weft"
+    said = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    return f"{command}: {said[0].lower()}{said[1:]}{' ' if said[-1] in '?)' else '. '}See {command} --help" if said else ""
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from weft.cli.changes import Changes, compare, propose
 from weft.cli.stores import JsonOption, StoreOption, ask, target
 from weft.cli.tables import show
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def plan(
-    file: Annotated[str, typer.Argument(help="The fabric file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file.")],
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -5,7 +5,23 @@ import contextlib
 import logging
 import signal
 from collections.abc import Coroutine
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from weft.topology.errors import WeftError
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def level(text: str) -> str:
+    """Raises WeftError for what is no level."""
+    if text not in LEVELS:
+        raise WeftError(f"--log {text}: not known; {', '.join(LEVELS)}")
+    return text
+
+
+LevelOption = Annotated[str, typer.Option("--log", callback=level, help="debug, info, warning or error.")]
 
 
 def run(work: Coroutine[Any, Any, None], level: str = "info") -> None:

@@ -13,7 +13,7 @@ from weft.cli.tables import show as show_rows
 from weft.cli.views import VIEWS
 from weft.topology.errors import WeftError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 WORDS = (*VIEWS, "flows")
 LATER = {"policies"}
@@ -21,7 +21,7 @@ LATER = {"policies"}
 
 @app.command()
 def show(
-    what: Annotated[str, typer.Argument(help=" | ".join(WORDS))] = "guests",
+    what: Annotated[str, typer.Argument(metavar="WHAT", help=" | ".join(WORDS))] = "guests",
     store: StoreOption = "",
     fabric: FabricOption = "",
     as_json: JsonOption = False,

@@ -7,7 +7,7 @@ import typer
 
 from weft.topology.server import RUN, prepare, serve
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

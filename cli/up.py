@@ -13,13 +13,13 @@ import typer
 
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose
-from weft.cli.processes import run
+from weft.cli.processes import LevelOption, run
 from weft.topology.errors import WeftError
 from weft.topology.ovsdb import Client, Unreachable
 from weft.topology.server import default_target, run_folder
 from weft.topology.store import write
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 log = logging.getLogger("weft.up")
 
 STATE = Path("/var/lib/weft")
@@ -30,10 +30,10 @@ AGAIN = 1.0
 
 @app.command()
 def up(
-    file: Annotated[str, typer.Argument(help="The fabric file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file.")],
     host: Annotated[str, typer.Option(help="Which of its hosts this machine is.")],
     db: Annotated[Path | None, typer.Option(help="The store's file.", show_default="/var/lib/weft/FABRIC/store.db")] = None,
-    level: Annotated[str, typer.Option("--log", help="debug, info, warning or error.")] = "info",
+    level: LevelOption = "info",
 ) -> None:
     """Store, controller and agent of one host in one go, until SIGTERM; what is wired stays wired then."""
     proposal = propose(file, lab=False)

@@ -14,7 +14,7 @@ from weft.cli.tables import show
 from weft.topology.errors import WeftError
 from weft.topology.names import BASE_COOKIE, LEARNED_COOKIES
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 COOKIE = re.compile(r"(?:cookie=)?(0x[0-9a-fA-F]+)")
 BASE = "laid by the agent: an uplink bridge switches whatever becomes of the controller"
