@@ -1,0 +1,115 @@
+"""A host in memory: small, and true enough that plans are carried out on it and observed again."""
+
+from dataclasses import replace
+
+from weft.agents import steps as s
+from weft.agents.observed import HERE, Bridge, Link, Observed, Port
+from weft.agents.plan import Plan, Wanted, plan
+
+FABRIC, HOST, CONTROLLER = "test", "kvm1", "unix:/run/controller.sock"
+NIC = Link("nic0", "", "0e:00:00:00:00:0a", 1500, True, "", ("203.0.113.11/24", "10.10.10.1/24"), (("default", "203.0.113.1"),))
+FOREIGN = Link("docker0", "bridge", "0e:00:00:00:00:0b", 1500, True, "", ("172.17.0.1/16",))
+
+
+class Host:
+    """Starts with a NIC that has addresses, and a bridge, a port and a link that are somebody else's."""
+
+    def __init__(self) -> None:
+        self.links: dict[str, dict[str, Link]] = {HERE: {link.name: link for link in (NIC, FOREIGN)}}
+        self.bridges = {"br-theirs": Bridge("br-theirs", False, 1, None, None, False, ("br-theirs", "vnet0"))}
+        self.ports = {name: Port(name, "br-theirs", False, "", {}, 1, "") for name in ("br-theirs", "vnet0")}
+        self.deaf: frozenset[str] = frozenset()
+        self.based: dict[str, frozenset[str]] = {}
+        self.services = ""
+        self.datapath = "netdev"
+
+    def observe(self) -> Observed:
+        links = {space: dict(links) for space, links in self.links.items()}
+        return Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services)
+
+    def plan(self, wanted: Wanted) -> Plan:
+        return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
+
+    def converge(self, wanted: Wanted) -> list[s.Action]:
+        """Plans and carries out until there is nothing left to do; what was done, in order."""
+        done: list[s.Action] = []
+        for _ in range(10):
+            actions = self.plan(wanted).actions
+            if not actions:
+                return done
+            for action in actions:
+                self.do(action)
+            done += actions
+        raise AssertionError(f"does not converge: {actions}")
+
+    def do(self, action: s.Action) -> None:
+        getattr(self, f"_{type(action.step).__name__}")(action.step, action.key)
+
+    def _AddBridge(self, step: s.AddBridge, key: str) -> None:
+        self.bridges[step.name] = Bridge(step.name, True, step.dpid, step.controller, step.mac, True, (step.name,))
+        self.ports[step.name] = Port(step.name, step.name, True, "internal", {}, 0xFFFE, "")
+        self.links[HERE][step.name] = Link(step.name, "", step.mac or "0e:00:00:00:00:0c", 1500, False, "")
+
+    def _SetBridge(self, step: s.SetBridge, key: str) -> None:
+        found = self.bridges[step.name]
+        self.bridges[step.name] = replace(found, dpid=step.dpid, controller=step.controller, mac=step.mac, settings=True)
+
+    def _RemoveBridge(self, step: s.RemoveBridge, key: str) -> None:
+        for name in self.bridges.pop(step.name).ports:
+            self.ports.pop(name)
+        del self.links[HERE][step.name]
+        self.based.pop(step.name, None)
+
+    def _AddPort(self, step: s.AddPort, key: str) -> None:
+        there = step.kind or step.name in self.links[HERE]
+        number, error = (len(self.ports), "") if there else (-1, f"could not open network device {step.name}")
+        self.ports[step.name] = Port(step.name, step.bridge, True, step.kind, dict(step.options), number, error)
+        bridge = self.bridges[step.bridge]
+        self.bridges[step.bridge] = replace(bridge, ports=(*bridge.ports, step.name))
+
+    def _RemovePort(self, step: s.RemovePort, key: str) -> None:
+        del self.ports[step.name]
+        bridge = self.bridges[step.bridge]
+        self.bridges[step.bridge] = replace(bridge, ports=tuple(name for name in bridge.ports if name != step.name))
+
+    def _BaseFlows(self, step: s.BaseFlows, key: str) -> None:
+        assert step.bridge in self.bridges
+        assert step.exit is None or step.exit in self.ports
+        self.based[step.bridge] = self.based.get(step.bridge, frozenset()) | ({step.exit} if step.exit else set())
+
+    def _MakeVeth(self, step: s.MakeVeth, key: str) -> None:
+        self.links[HERE][step.name] = Link(step.name, "veth", "0e:00:00:00:00:0d", step.mtu, True, key)
+        self.links.setdefault(step.namespace, {})[step.inside] = Link(step.inside, "veth", step.mac, step.mtu, False, "")
+
+    def _MakeTap(self, step: s.MakeTap, key: str) -> None:
+        self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key)
+
+    def _RemoveLink(self, step: s.RemoveLink, key: str) -> None:
+        del self.links[HERE][step.name]
+        if step.namespace in self.links:
+            del self.links[step.namespace]
+
+    def _SetInside(self, step: s.SetInside, key: str) -> None:
+        routes = tuple(("default", gateway) for gateway in step.gateways)
+        self.links[step.namespace][step.name] = Link(step.name, "veth", step.mac, step.mtu, True, "", step.addresses, routes)
+
+    def _SetUp(self, step: s.SetUp, key: str) -> None:
+        self.links[HERE][step.name] = replace(self.links[HERE][step.name], up=True, mtu=step.mtu)
+
+    def _Deafen(self, step: s.Deafen, key: str) -> None:
+        self.deaf = frozenset(name for name in step.names if name in self.links[HERE])
+
+    def _MoveAddresses(self, step: s.MoveAddresses, key: str) -> None:
+        source, target = self.links[HERE][step.source], self.links[HERE][step.target]
+        addresses = tuple(dict.fromkeys((*target.addresses, *source.addresses)))
+        self.links[HERE][step.target] = replace(target, up=True, addresses=addresses, routes=target.routes + source.routes)
+        self.links[HERE][step.source] = replace(source, addresses=(), routes=())
+
+    def _SetAddress(self, step: s.SetAddress, key: str) -> None:
+        link = self.links[HERE][step.name]
+        routes = (("default", step.gateway),) if step.gateway else ()
+        self.links[HERE][step.name] = replace(link, up=True, addresses=(*link.addresses, step.address), routes=link.routes + routes)
+
+    def _SetServices(self, step: s.SetServices, key: str) -> None:
+        assert all(segment.inside in self.links[step.namespace] for segment in step.segments)
+        self.services = step.digest
