@@ -1,13 +1,14 @@
 """docs/pipeline.md: the tables, registers and places of both bridges, from `weft.apps.pipeline`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from docs.printers.markdown import attribute_docs, printed_from, prose, table
 from weft.apps import pipeline
 from weft.apps.compile import Compiler
 from weft.apps.facts import supposed
-from weft.apps.flow import Bits
+from weft.apps.flow import Bits, Flow
 from weft.apps.text import flow_text
 from weft.apps.why import switches
 from weft.topology.load import load_fabric
@@ -54,9 +55,22 @@ def sample() -> Iterator[str]:
     for t in tables:
         flows = [flow for flow in programs[dpid].flows() if flow.table == t.number]
         if flows:
-            flows.sort(key=lambda flow: -flow.priority)
-            said = [f"{flow_text(flow, numbers).partition(', ')[2]}\n    # {', '.join(flow.why)}" for flow in flows]
-            yield f"### {t.name}\n\n```\n" + "\n".join(said) + "\n```\n"
+            yield f"### {t.name}\n\n```\n" + "".join(said(list(alike), numbers) for _, alike in groupby(flows, shape)) + "```\n"
+
+
+def said(alike: list[Flow], numbers: Mapping[int, str]) -> str:
+    """Flows of one shape, each on a line; where they are many, the first and how many more."""
+    shown = alike if len(alike) < MANY else alike[:1]
+    lines = [f"{flow_text(flow, numbers).partition(', ')[2]}\n    # {', '.join(flow.why)}\n" for flow in shown]
+    return "".join(lines) + (f"    # and {len(alike) - 1} more like it\n" if shown is not alike else "")
+
+
+MANY = 8
+
+
+def shape(flow: Flow) -> tuple[object, ...]:
+    """What flows that differ in numbers alone have in common."""
+    return flow.priority, [(term.field, term.mask) for term in flow.match], [type(action) for action in flow.actions], flow.why
 
 
 def carried() -> list[tuple[str, str, str]]:
