@@ -10,7 +10,7 @@ from rich.text import Text
 from weft.apps.pipeline import TABLES, Table
 from weft.apps.text import action_text, flow_text, term_text
 from weft.apps.why import Origin
-from weft.cli.tables import Row
+from weft.cli.tables import Row, paper
 
 PIPELINE = "the pipeline itself"
 
@@ -20,7 +20,7 @@ def show_flows(found: Iterable[Origin], as_json: bool) -> None:
     if as_json:
         print(json.dumps([row(origin) for origin in found], indent=2))
         return
-    console, heading = Console(highlight=False), ("", -1)
+    console, heading = paper(), ("", -1)
     for origin in found:
         if heading != (origin.switch, origin.flow.table):
             heading = origin.switch, origin.flow.table
@@ -30,13 +30,13 @@ def show_flows(found: Iterable[Origin], as_json: bool) -> None:
 
 def _show(console: Console, origin: Origin) -> None:
     flow, words = origin.flow, _words(origin.table)
-    console.print(Padding(Text(f"{flow.cookie:#x} priority {flow.priority}", "cyan"), (0, 0, 0, 2)))
+    console.print(Padding(Text(f"{flow.cookie:#x} priority {flow.priority}", "cyan"), (0, 0, 0, 2), expand=False)))
     matched = ", ".join(map(term_text, flow.match)) or "everything"
     done = ", ".join(action_text(action, words) for action in flow.actions) or "drop"
     for line in (matched, f"-> {done}"):
-        console.print(Padding(Text(line), (0, 0, 0, 4)))
+        console.print(Padding(Text(line), (0, 0, 0, 4), expand=False)))
     for path, source in origin.serves:
-        console.print(Padding(Text.assemble((str(source) if source else PIPELINE, "green"), " ", path if source else ""), (0, 0, 0, 4)))
+        console.print(Padding(Text.assemble((str(source) if source else PIPELINE, "green"), " ", path if source else ""), (0, 0, 0, 4), expand=False)))
 
 
 def _words(table: Table) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """Rows for people and rows for programs: the same dictionaries, as a table or as JSON."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
+
+UNFOLDED = 100_000
+"""Characters in a line that is longer than any."""
 
 COLOURS = {
     "wired": "green", "ok": "green", "in sync": "green", "yes": "green",
@@ -22,9 +26,14 @@ def show(rows: Sequence[Row], as_json: bool, empty: str = "nothing") -> None:
     if as_json:
         print(json.dumps(list(rows), indent=2, default=str))
     elif rows:
-        Console().print(table(rows))
+        paper().print(table(rows))
     else:
         print(empty)
+
+
+def paper() -> Console:
+    """Standard output. Where it is no terminal nothing is folded: `grep` and `less` want a row to be a line."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -5,9 +5,9 @@ from json import loads
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from weft.cli.stores import FabricOption, StoreOption, look, target
+from weft.cli.tables import paper
 from weft.topology.dot import as_dot, as_svg
 from weft.topology.draw import as_json, as_tree
 from weft.topology.errors import WeftError
@@ -48,6 +48,6 @@ def draw(fabric: Fabric, form: str, reports: Reports | None = None, switches: Ma
     """Prints a fabric, with what is known of its hosts and switches."""
     graph = build(fabric, reports, switches)
     if form == "text":
-        Console(highlight=False).print(as_tree(graph))
+        paper().print(as_tree(graph))
         return
     print({"json": as_json, "dot": as_dot, "svg": as_svg}[form](graph))
