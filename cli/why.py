@@ -16,7 +16,8 @@ from weft.topology.names import BASE_COOKIE, LEARNED_COOKIES
 
 app = typer.Typer(add_completion=False)
 
-COOKIE = re.compile(r"(?:cookie=)?(0x[0-9a-fA-F]+)")
+COOKIE = re.compile(r"(?:^|.*\bcookie=)(0x[0-9a-fA-F]+|[0-9a-fA-F]{16}$)")
+"""A cookie alone, or somewhere in a flow."""
 BASE = "laid by the agent: an uplink bridge switches whatever becomes of the controller"
 LEARNED = "learned by the switch itself: where a MAC that the model does not know was last seen"
 
@@ -42,7 +43,7 @@ def why(
 
 
 def _cookie(text: str) -> int:
-    found = COOKIE.search(text)
+    found = COOKIE.match(text.strip())
     if found is None:
         raise WeftError(f'"{text}" names no cookie: give 0x…, or a line of ovs-ofctl dump-flows')
     return int(found.group(1), 16)
