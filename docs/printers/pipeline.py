@@ -53,7 +53,7 @@ def sample() -> Iterator[str]:
     tables = switches(fabric)[dpid][2]
     numbers = {t.number: t.name for t in tables}
     for t in tables:
-        flows = [flow for flow in programs[dpid].flows() if flow.table == t.number]
+        flows = sorted((flow for flow in programs[dpid].flows() if flow.table == t.number), key=lambda flow: -flow.priority)
         if flows:
             yield f"### {t.name}\n\n```\n" + "".join(said(list(alike), numbers) for _, alike in groupby(flows, shape)) + "```\n"
 
