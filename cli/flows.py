@@ -30,13 +30,17 @@ def show_flows(found: Iterable[Origin], as_json: bool) -> None:
 
 def _show(console: Console, origin: Origin) -> None:
     flow, words = origin.flow, _words(origin.table)
-    console.print(Padding(Text(f"{flow.cookie:#x} priority {flow.priority}", "cyan"), (0, 0, 0, 2), expand=False)))
     matched = ", ".join(map(term_text, flow.match)) or "everything"
     done = ", ".join(action_text(action, words) for action in flow.actions) or "drop"
+    console.print(_indented(2, Text(f"{flow.cookie:#x} priority {flow.priority}", "cyan")))
     for line in (matched, f"-> {done}"):
-        console.print(Padding(Text(line), (0, 0, 0, 4), expand=False)))
+        console.print(_indented(4, Text(line)))
     for path, source in origin.serves:
-        console.print(Padding(Text.assemble((str(source) if source else PIPELINE, "green"), " ", path if source else ""), (0, 0, 0, 4), expand=False)))
+        console.print(_indented(4, Text.assemble((str(source) if source else PIPELINE, "green"), " ", path if source else "")))
+
+
+def _indented(by: int, text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, by), expand=False)
 
 
 def _words(table: Table) -> dict[int, str]:
