@@ -38,6 +38,8 @@ READY = 10.0
 """Seconds a server has until it answers on its socket."""
 EARLIEST = 10.5
 """Seconds of uptime before which ovs-vswitchd 3.1 counts no processors (see `weft.agents.doctor`)."""
+AGAIN = 0.03
+"""Seconds before the next look for processes: one may just have started another, which has no mark while it becomes its program."""
 
 Say = Callable[[str], None]
 
@@ -172,9 +174,7 @@ def _start(lab: Lab, name: str, socket: Path | None = None) -> None:
 def check_running(lab: Lab) -> None:
     """Raises WeftError for the first process that has ended, with the last thing it said."""
     for process in lab.processes:
-        written = lab.folder / f"{process.name}.pid"
-        started = written.exists() and written.read_text()  # a daemon makes the file before it knows its id
-        if started and lab.pid(process.name) is None:
+        if processes.has_ended(process.name, lab.folder):
             log = lab.folder / f"{process.name}.log"
             raise WeftError(f"{process.name} ended: {_last_line(log)}: look into {log}, then weft lab down {lab.fabric}")
 
@@ -246,8 +246,9 @@ def _stop_coming_up(fabric: str) -> None:
 def remove(fabric: str) -> bool:
     """Ends every process of a lab, then removes its namespaces and its files."""
     folder, found = server.run_folder(fabric), False
-    while pids := processes.belonging(fabric, wires.namespaces(fabric)):  # one that ends may just have started another
+    while pids := processes.belonging(fabric, wires.namespaces(fabric)):
         processes.end(pids)
+        time.sleep(AGAIN)
         found = True
     found = found or bool(wires.namespaces(fabric)) or folder.exists()
     wires.remove(fabric)

@@ -59,7 +59,10 @@ def pid_of(name: str, fabric: str, folder: Path) -> int | None:
 
 
 def has_ended(name: str, folder: Path) -> bool:
-    """A process that was started does not run any more. Its mark is not asked for: it has none while it becomes another program."""
+    """A process that was started does not run any more; a daemon makes the file before it knows its id.
+
+    Its mark is not asked for: it has none while it becomes another program.
+    """
     try:
         return not alive(int((folder / f"{name}.pid").read_text()))
     except (OSError, ValueError):
