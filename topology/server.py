@@ -1,7 +1,10 @@
 """The store's server: an `ovsdb-server` of weft's own over one file and a unix socket."""
 
+import errno
+import fcntl
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,12 +31,23 @@ def prepare(database: Path) -> None:
         raise WeftError("ovsdb-server is not installed: apt install openvswitch-common openvswitch-switch")
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
+        _lock(database)
+    except BlockingIOError:
+        raise WeftError(f"{database}: another store serves it: stop that, or give another --db") from None
     except OSError as error:
-        raise WeftError(f"{database.parent}: {error.strerror}: run as root, or give another --db") from None
+        raise WeftError(f"{error.filename}: {str(error.strerror).lower()}: run as root, or give another --db") from None
     if not database.exists():
         _tool("create", database, SCHEMA)
+    elif _tool("db-name", database).strip() != DATABASE:
+        raise WeftError(f"{database}: a database of another program: give another --db")
     elif _tool("needs-conversion", database, SCHEMA).strip() == "yes":
         _tool("convert", database, SCHEMA)
+
+
+def _lock(database: Path) -> None:
+    """Raises BlockingIOError where another process has the lock that every program of OVSDB takes before it writes."""
+    with database.resolve().with_name(f".{database.resolve().name}.~lock~").open("ab") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def command(database: Path, listen: Iterable[str]) -> list[str]:
@@ -54,22 +68,42 @@ def command(database: Path, listen: Iterable[str]) -> list[str]:
 def serve(database: Path, listen: Iterable[str]) -> None:
     """Becomes the server: this process is `ovsdb-server` from here on, and ends as it does on SIGTERM."""
     targets = list(listen)
-    for target in targets:
-        kind, _, where = target.partition(":")
-        if kind == "unix" and not _vacate(Path(where)):
-            raise WeftError(f"{where}: another store answers there: stop it, or give another --listen")
     words = command(database, targets)
+    for target in targets:
+        _reserve(target)
     os.execvp(words[0], words)
 
 
-def _vacate(socket: Path) -> bool:
-    """Removes a socket that a killed server left behind; False where somebody answers on it."""
-    if not socket.exists():
+def _reserve(target: str) -> None:
+    """Raises WeftError where a target cannot be listened at: ovsdb-server itself would go on without it, and try again for ever."""
+    kind, _, where = target.partition(":")
+    try:
+        if kind == "unix":
+            Path(where).parent.mkdir(parents=True, exist_ok=True)
+            if not _vacate(Path(where)):
+                raise WeftError(f"{where}: another store answers there: stop it, or give another --listen")
+            if not os.access(Path(where).parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        address, _, port = where.rpartition(":")
+        host = address.strip("[]")
+        with socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise WeftError(f"--listen {target}: {said.partition(' (while')[0].lower()}: give another") from None
+
+
+def _vacate(path: Path) -> bool:
+    """Removes a socket that a killed server left behind; False where somebody answers on it. Raises OSError where it is no socket."""
+    if not path.exists():
         return True
-    answers = subprocess.run(["ovsdb-client", "--timeout=2", "list-dbs", f"unix:{socket}"], capture_output=True, check=False)
+    if not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "there is a file of that name")
+    answers = subprocess.run(["ovsdb-client", "--timeout=2", "list-dbs", f"unix:{path}"], capture_output=True, check=False)
     if answers.returncode == 0:
         return False
-    socket.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     return True
 
 
@@ -79,7 +113,7 @@ def _remote(target: str) -> str:
     if kind == "unix" and where:
         return target
     address, _, port = where.rpartition(":")
-    if kind != "tcp" or not port.isdecimal() or not address:
+    if kind != "tcp" or not port.isdecimal() or int(port) > 65535 or not address:
         raise WeftError(f'--listen "{target}" is not unix:PATH or tcp:ADDRESS:PORT')
     return f"tcp:{port}:{address}"
 
@@ -87,5 +121,6 @@ def _remote(target: str) -> str:
 def _tool(*words: object) -> str:
     done = subprocess.run(["ovsdb-tool", *map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise WeftError(f"ovsdb-tool {words[0]}: {done.stderr.strip() or 'failed'}")
+        said = (done.stderr.strip() or "failed").splitlines()[-1]
+        raise WeftError(said.removeprefix("ovsdb-tool: "))
     return done.stdout
