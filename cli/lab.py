@@ -86,6 +86,7 @@ def down(name: Annotated[str, typer.Argument(metavar="FILE|NAME", help="Default:
 @app.command()
 def status(name: Name = "", as_json: Json = False) -> None:
     """What runs of it, and how much of it is wired."""
+    labs.check()
     chosen = [name] if name else labs.labs()
     rows = [row for each in chosen for row in _status(_lab(each))]
     show(rows, as_json, "no lab is up")

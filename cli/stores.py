@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -10,9 +11,9 @@ from weft.cli.views import Seen
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric
 from weft.topology.objects import from_objects
-from weft.topology.ovsdb import Client, Unreachable
+from weft.topology.ovsdb import Client, OvsdbError, Unreachable
 from weft.topology.resolve import resolve
-from weft.topology.server import RUN, default_target
+from weft.topology.server import RUN
 from weft.topology.store import Snapshot, read
 
 Result = TypeVar("Result")
@@ -22,18 +23,24 @@ FabricOption = Annotated[str, typer.Option("--fabric", help="Which fabric, where
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: stable keys.")]
 
 
-def target(store: str, fabric: str) -> str:
-    """The store a command means. Raises WeftError where it means none, or several."""
+def target(store: str, fabric: str, run: Path = RUN) -> str:
+    """The store a command means. Raises WeftError where it means none, or several.
+
+    `weft store` that was not told where listens at ``store.sock`` of the run folder itself: it does not know of what fabric it will be.
+    """
     if store:
         return store
+    own = [f"unix:{path}" for path in run.glob("store.sock")]
     if fabric:
-        return default_target(fabric)
-    found = sorted(path.parent.name for path in RUN.glob("*/store.sock"))
+        return own[0] if own and not (run / fabric).exists() else f"unix:{run / fabric / 'store.sock'}"
+    names = sorted(path.parent.name for path in run.glob("*/store.sock"))
+    found = [*own, *(f"unix:{run / name / 'store.sock'}" for name in names)]
     if not found:
         raise WeftError("no fabric runs on this machine: weft lab up FILE, weft up FILE --host NAME, or give --store")
     if len(found) > 1:
-        raise WeftError(f"several fabrics run on this machine: give --fabric {' or --fabric '.join(found)}")
-    return default_target(found[0])
+        words = [*(f"--store {each}" for each in own), *(f"--fabric {name}" for name in names)]
+        raise WeftError(f"several fabrics run on this machine: give {' or '.join(words)}")
+    return found[0]
 
 
 def ask(store: str, question: Callable[[Client], Awaitable[Result]]) -> Result:
@@ -43,13 +50,27 @@ def ask(store: str, question: Callable[[Client], Awaitable[Result]]) -> Result:
         try:
             client = await Client.connect(store)
         except Unreachable as error:
-            raise WeftError(f"{error}: is the fabric running? weft lab up FILE, or weft store") from None
+            raise WeftError(f"{error}: {_mend(store, str(error))}") from None
         try:
             return await question(client)
+        except OvsdbError as error:
+            if "is not a valid column name" in str(error):
+                raise WeftError(f"{store}: the store of another version of weft: stop it and start it again") from None
+            raise
         finally:
             await client.close()
 
     return asyncio.run(asking())
+
+
+def _mend(store: str, said: str) -> str:
+    """What to do where no store answers."""
+    if "Permission denied" in said:
+        return "run weft as root"
+    folder = Path(store.removeprefix("unix:")).parent
+    if store.startswith("unix:") and (folder / "lab.json").exists():
+        return f"weft lab heal store --fabric {folder.name}"
+    return "is the fabric running? weft lab up FILE, weft up FILE --host NAME, or weft store"
 
 
 def fabric_of(found: Snapshot) -> Fabric:
