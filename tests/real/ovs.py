@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -125,6 +127,20 @@ class Ovs:
     def guest_run(self, port: str, *command: str) -> subprocess.CompletedProcess[str]:
         space = ("ip", "netns", "exec", f"{self.namespace}.{port}")
         return subprocess.run((*space, *command), text=True, capture_output=True, timeout=60)
+
+    @contextmanager
+    def listening(self, port: str, what: str) -> Iterator[list[str]]:
+        """The packets of a kind (pcap-filter(7)) that reach a guest meanwhile, a line each, known when the block ends."""
+        words = ["ip", "netns", "exec", f"{self.namespace}.{port}", "tcpdump", "-lni", port, what]
+        heard: list[str] = []
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as dumping:
+            assert dumping.stderr is not None
+            while "listening on" not in dumping.stderr.readline():
+                pass
+            yield heard
+            time.sleep(0.3)
+            dumping.terminate()
+            heard += dumping.communicate()[0].splitlines()
 
     def pings(self, port: str, address: str, count: int = 1) -> bool:
         return self.guest_run(port, "ping", "-c", str(count), "-i", "0.2", "-W", "1", address).returncode == 0
