@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import socket
+import struct
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from weft.topology.errors import WeftError
 SCHEMA = Path(__file__).with_name("fabric.ovsschema")
 DATABASE = "Weft"
 RUN = Path("/run/weft")
+FLOCK = "hhqqi"
+"""The kernel's struct flock."""
 
 
 def run_folder(fabric: str) -> Path:
@@ -32,8 +35,8 @@ def prepare(database: Path) -> None:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         _lock(database)
-    except BlockingIOError:
-        raise WeftError(f"{database}: another store serves it: stop that, or give another --db") from None
+    except BlockingIOError as error:
+        raise WeftError(f"{database}: another store serves it, process {error.filename}: stop that, or give another --db") from None
     except OSError as error:
         raise WeftError(f"{error.filename}: {str(error.strerror).lower()}: run as root, or give another --db") from None
     if not database.exists():
@@ -45,9 +48,12 @@ def prepare(database: Path) -> None:
 
 
 def _lock(database: Path) -> None:
-    """Raises BlockingIOError where another process has the lock that every program of OVSDB takes before it writes."""
+    """Raises BlockingIOError, about its id, where another process has the lock that every program of OVSDB takes before it writes."""
     with database.resolve().with_name(f".{database.resolve().name}.~lock~").open("ab") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = struct.unpack(FLOCK, fcntl.fcntl(lock, fcntl.F_GETLK, asked))
+        if kind != fcntl.F_UNLCK:
+            raise BlockingIOError(errno.EAGAIN, "locked", str(pid))
 
 
 def command(database: Path, listen: Iterable[str]) -> list[str]:
