@@ -7,7 +7,7 @@ python := .venv/bin/python
 help:  ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile | column -t -s:
 
-setup:  ## install what is missing: Debian packages, and Python libraries into .venv
+setup:  ## install what is missing, Debian packages and Python libraries (into .venv)
 	@tools/setup
 
 lab: setup  ## the shop of examples/shop.yaml on this machine, and who reaches whom in it
