@@ -140,7 +140,7 @@ class Ovs:
             yield heard
             time.sleep(0.3)
             dumping.terminate()
-            heard += dumping.communicate()[0].splitlines()
+            heard += filter(None, dumping.communicate()[0].splitlines())
 
     def pings(self, port: str, address: str, count: int = 1) -> bool:
         return self.guest_run(port, "ping", "-c", str(count), "-i", "0.2", "-W", "1", address).returncode == 0
