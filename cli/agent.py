@@ -8,6 +8,7 @@ import typer
 
 from weft.agents.agent import Agent, Place, this_host
 from weft.cli.processes import LevelOption, run
+from weft.cli.stores import place
 from weft.topology.errors import WeftError
 
 app = typer.Typer(add_completion=False)
@@ -24,11 +25,17 @@ def agent(
     """Run the agent of one host: make it what the fabric says, keep it so, report what is."""
     if os.geteuid():
         raise WeftError("weft agent needs root: bridges, namespaces and Open vSwitch belong to it")
+    place(store)
+    folder = open_vswitch(not ovsdb)
+    run(_run(Place(host or this_host(), store, ovsdb or f"unix:{folder}/db.sock", folder, controller or None)), log)
+
+
+def open_vswitch(must: bool = True) -> Path:
+    """Where the Open vSwitch of this machine has its sockets. Raises WeftError where it must run and does not."""
     folder = Path(os.environ.get("OVS_RUNDIR", "/var/run/openvswitch"))  # ovs-vswitchd compares the text: /run is refused
-    target = ovsdb or f"unix:{folder}/db.sock"
-    if not ovsdb and not (folder / "db.sock").exists():
+    if must and not (folder / "db.sock").exists():
         raise WeftError(f"{folder}/db.sock: no Open vSwitch here: apt install openvswitch-switch, systemctl start openvswitch-switch")
-    run(_run(Place(host or this_host(), store, target, folder, controller or None)), log)
+    return folder
 
 
 async def _run(place: Place) -> None:

@@ -10,9 +10,10 @@ import typer
 
 from weft.apps.bare import Mode
 from weft.cli.processes import LevelOption
+from weft.cli.stores import place
 from weft.controller.connection import log
 from weft.controller.fabric import Loom
-from weft.controller.service import Controller
+from weft.controller.service import Answer, Controller
 from weft.controller.tags import local
 from weft.topology.errors import WeftError
 
@@ -34,6 +35,8 @@ def controller(
     mode = next((mode for mode in modes if mode == bare), None)
     if mode is None:
         raise WeftError(f"--bare {bare}: not known; {', '.join(modes)}")
+    if store:
+        place(store)
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(serve(listen, mode, ovsdb or local(), store))
@@ -54,6 +57,8 @@ async def serve(listen: list[str], mode: Mode, ovsdb: str, store: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     loom = Loom(store, listen) if store else None
+    if loom is not None:
+        await _rehearse(listen)
     if not await _unless(stopped, asyncio.ensure_future(_start(loom))):
         return
     one = Controller(mode=mode, ovsdb=ovsdb)
@@ -66,6 +71,15 @@ async def serve(listen: list[str], mode: Mode, ovsdb: str, store: str) -> None:
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await one.stop()
+
+
+async def _rehearse(listen: list[str]) -> None:
+    """Opens the listeners and closes them: who cannot have them must not take the store from the controller that is in charge."""
+    one = Controller(lambda dpid: Answer.HOLD, epoch=0)
+    try:
+        await one.start(listen)
+    finally:
+        await one.stop()
 
 
 async def _start(loom: Loom | None) -> None:

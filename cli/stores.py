@@ -1,7 +1,8 @@
 """Which store a command speaks to, and what it finds there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from json import loads
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -41,6 +42,15 @@ def target(store: str, fabric: str, run: Path = RUN) -> str:
         words = [*(f"--store {each}" for each in own), *(f"--fabric {name}" for name in names)]
         raise WeftError(f"several fabrics run on this machine: give {' or '.join(words)}")
     return found[0]
+
+
+def place(text: str) -> str:
+    """Raises WeftError for what is no store's place, which a process that waits for its store would try for ever."""
+    kind, _, where = text.partition(":")
+    host, _, port = where.rpartition(":")
+    if not where or kind not in ("unix", "tcp") or (kind == "tcp" and not (host and port.isdecimal() and int(port) < 65536)):
+        raise WeftError(f'"{text}" is not unix:PATH or tcp:HOST:PORT')
+    return text
 
 
 def ask(store: str, question: Callable[[Client], Awaitable[Result]]) -> Result:
@@ -95,5 +105,11 @@ def seen(found: Snapshot) -> Seen:
 def is_lab(fabric: str) -> bool:
     """Whether a fabric runs as a lab on this machine."""
     return (RUN / fabric / "lab.json").exists()
+
+
+def lab_hosts(fabric: str, run: Path = RUN) -> Mapping[str, list[str]]:
+    """The hosts of a lab on this machine as they were made, with their NICs."""
+    hosts: Mapping[str, list[str]] = loads((run / fabric / "lab.json").read_text())["hosts"]
+    return hosts
 
 

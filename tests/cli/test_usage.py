@@ -28,6 +28,8 @@ def weft(*words: str) -> subprocess.CompletedProcess[str]:
         ("apply x --wait -1", "'--wait'"),
         ("topology --format png", "text, json, dot, svg"),
         ("agent --store tcp:127.0.0.1:1 --log loud", "debug, info, warning, error"),
+        ("controller --store bogus", "unix:PATH or tcp:HOST:PORT"),
+        ("show --store tcp:host:port", "unix:PATH or tcp:HOST:PORT"),
         (f"up {SHOP} --host kvm1 --log loud", "debug, info, warning, error"),
         ("why 12", "names no cookie"),
     ],
