@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -14,13 +15,15 @@ from weft.cli.changes import Proposal, propose
 from weft.cli.stores import JsonOption, StoreOption, ask, target
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric
-from weft.topology.ovsdb import Client
-from weft.topology.store import Progress, alive, progress, write
+from weft.topology.ovsdb import Client, Row
+from weft.topology.store import Progress, alive, progress, states, write
 
 app = typer.Typer(add_completion=False)
 
 LOOK = 0.02
 """Seconds between looks at what is reported."""
+GRACE = 3.0
+"""Seconds that something which failed has to come right: a guest that moves is let go by one host and taken up by another."""
 
 
 @app.command()
@@ -47,6 +50,7 @@ async def _apply(client: Client, proposal: Proposal, wait: float) -> int:
     if wait:
         with Console(stderr=True).status("waiting for hosts and switches") as status:
             await until(client, proposal.fabric, serial, wait, status)
+            await unfailing(client, proposal.fabric, min(wait, GRACE))
     return serial
 
 
@@ -64,14 +68,36 @@ async def until(client: Client, fabric: Fabric, serial: int, wait: float, status
 def behind(now: Progress, fabric: Fabric, serial: int) -> list[str]:
     """Who does not have a serial yet and why, a line each. A guest's port that is not there is not waited for."""
     lines = []
-    for name in fabric.hosts:
+    for name in [*fabric.hosts, *(left for left in now.hosts if left not in fabric.hosts and alive(now.hosts[left]))]:
         row = now.hosts.get(name)
         if row is None or row["applied_serial"] < row["wanted_serial"]:
-            lines.append(f"host {name}: {'its agent is at work' if row and alive(row) else 'its agent does not answer'}")
+            lines.append(f"host {name}: {_agent(row)}")
     for dpid, (host, bridge, _) in switches(fabric).items():
         row = now.switches.get(f"{dpid:016x}")
         if row is None or not row["connected"]:
             lines.append(f"switch {host}/{bridge}: not connected to a controller")
         elif row["synced_serial"] < serial:
-            lines.append(f"switch {host}/{bridge}: {row['drift'] or 'its flows are on their way'}")
+            lines.append(f"switch {host}/{bridge}: {row['drift'] or 'no controller has said that its flows are there'}")
     return lines
+
+
+def _agent(row: Row | None) -> str:
+    if row is None or not row["seen"]:
+        return "its agent was never heard of: does it run?"
+    ago = time.time() - row["seen"]
+    return f"its agent is not done, and was heard of {ago:.0f} s ago{'' if alive(row) else ': does it run?'}"
+
+
+async def unfailing(client: Client, fabric: Fabric, grace: float) -> None:
+    """Returns when nothing of a fabric is reported as failed. Raises WeftError with what still is after so many seconds."""
+    end = time.monotonic() + grace
+    while left := failed(await states(client), fabric):
+        if time.monotonic() > end:
+            raise WeftError(*(f"applied, but {line}" for line in left))
+        await asyncio.sleep(LOOK * 5)
+
+
+def failed(now: Mapping[str, Mapping[str, str]], fabric: Fabric) -> list[str]:
+    """What hosts say they failed to do, a line each."""
+    said = ((host, key, json.loads(text)) for host in fabric.hosts for key, text in now.get(host, {}).items())
+    return [f"{key} on {host} failed: {state.get('reason', '')}" for host, key, state in said if state.get("state") == "failed"]

@@ -7,7 +7,7 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
-from weft.cli.stores import fabric_of, is_lab
+from weft.cli.stores import fabric_of, is_lab, lab_hosts
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import (
     BridgeSpec,
@@ -47,7 +47,22 @@ def propose(file: str, lab: bool | None = None) -> Proposal:
     document = load(file)
     as_lab = is_lab(str(getattr(document.spec, "fabric", ""))) if lab is None else lab
     fabric = resolve(document, as_lab)
+    if as_lab and lab is None:
+        fits(fabric, lab_hosts(fabric.name), file)
     return Proposal(fabric, Intent(fabric.name, file, as_lab, to_objects(document)))
+
+
+def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
+    """Raises WeftError for hosts and NICs that a lab which runs does not have: only `weft lab up` makes those."""
+    lines = []
+    for host in fabric.hosts.values():
+        nics = [nic for uplink in host.uplinks.values() for nic in uplink.nics]
+        if host.name not in made:
+            lines.append(f'{host.source}: host "{host.name}" is not in the lab that runs')
+        else:
+            lines += [f'{host.source}: host "{host.name}" has no NIC {nic} in the lab that runs' for nic in nics if nic not in made[host.name]]
+    if lines:
+        raise WeftError(*(f"{line}: weft lab down {fabric.name}, then weft lab up {file}" for line in lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,11 @@ async def progress(client: Client) -> Progress:
     return Progress({row["name"]: row for row in hosts}, {row["dpid"]: row for row in switches})
 
 
+async def states(client: Client) -> dict[str, Mapping[str, str]]:
+    """What every host says of its objects, by its name."""
+    return {row["name"]: row["state"] for row in await client.select(DATABASE, "Host", ("name", "state"))}
+
+
 async def wanted(client: Client) -> dict[str, Row]:
     """What every host should have, by its name."""
     rows = await client.select(DATABASE, "Host", ("name", "wanted", "wanted_serial"))
