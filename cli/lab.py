@@ -20,7 +20,7 @@ from weft.apps.facts import facts
 from weft.cli.pings import show_pings
 from weft.cli.stores import look
 from weft.cli.tables import Row, show
-from weft.topology import names
+from weft.topology import names, server
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import to_json
 from weft.topology.load import load
@@ -36,7 +36,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 Json = Annotated[bool, typer.Option("--json", help="Print a list with stable keys.")]
 Of = Annotated[str, typer.Option("--fabric", help="Name of the lab; default: the only one.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the lab; default: the only one.")]
-What = Annotated[str, typer.Argument(metavar="host|link|agent|controller|store")]
+KINDS = ("host", "link", "agent", "controller", "store")
+What = Annotated[str, typer.Argument(metavar="|".join(KINDS))]
 
 
 @app.callback()
@@ -49,6 +50,7 @@ def up(file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file
     """Makes it, and returns when every endpoint is wired."""
     document = load(file)
     fabric = resolve(document, lab=True)
+    _no_lab(fabric.name)
     made = labs.lay_out(fabric, str(Path(file).resolve()))
     intent = Intent(fabric.name, file, True, to_objects(document))
     rows = {host: {key: to_json(spec) for key, spec in row.items()} for host, row in host_rows(fabric).items()}
@@ -80,6 +82,7 @@ def down(name: Annotated[str, typer.Argument(metavar="FILE|NAME", help="Default:
         print("no lab is up")
         return
     fabric = _fabric_of(name) if name else _only()
+    _no_lab(fabric)
     print(f"lab {fabric} is down" if labs.down(fabric) else f"there is no lab {fabric}")
 
 
@@ -123,21 +126,35 @@ def ping(name: Name = "", as_json: Json = False) -> None:
 def fail(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
     """Kills a process or a host (kill -9), or pulls the cables of a host."""
     labs.check()
-    labs.fail(_lab(fabric or _only()), _known(what), name)
+    made = _lab(fabric or _only())
+    labs.fail(made, *_meant(made, what, name))
 
 
 @app.command()
 def heal(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
     """Starts again what was killed, plugs in what was pulled."""
     labs.check()
-    labs.heal(_lab(fabric or _only()), _known(what), name)
+    made = _lab(fabric or _only())
+    labs.heal(made, *_meant(made, what, name))
 
 
-def _known(what: str) -> str:
-    kinds = ("host", "link", "agent", "controller", "store")
-    if what not in kinds:
-        raise WeftError(f'"{what}" is not one of {", ".join(kinds)}')
-    return what
+def _meant(made: Lab, what: str, name: str) -> tuple[str, str]:
+    """What of a lab is meant. Raises WeftError where that is not said."""
+    if what not in KINDS:
+        raise WeftError(f'"{what}" is not one of {", ".join(KINDS)}')
+    if what in ("controller", "store"):
+        if name:
+            raise WeftError(f'there is one {what}, and none of "{name}": weft lab fail|heal {what}')
+    elif not name:
+        raise WeftError(f"{what} of which host? Of {', '.join(made.hosts)}: name one")
+    return what, name
+
+
+def _no_lab(fabric: str) -> None:
+    """Raises WeftError where a fabric is what `weft up` made of this machine itself: that is no lab's to take down."""
+    folder = server.run_folder(fabric)
+    if folder.exists() and not (folder / "up.lock").exists() and ((folder / "store.sock").exists() or wires.namespaces(fabric)):
+        raise WeftError(f'"{fabric}" is no lab: weft up runs or ran it on this machine itself: give a lab another name')
 
 
 def _only() -> str:

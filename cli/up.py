@@ -5,18 +5,21 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from weft.cli.agent import open_vswitch
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose
 from weft.cli.processes import LevelOption, run
+from weft.cli.stores import is_lab
 from weft.topology.errors import WeftError
 from weft.topology.ovsdb import Client, Unreachable
-from weft.topology.server import default_target, run_folder
+from weft.topology.server import default_target, prepare, run_folder
 from weft.topology.store import write
 
 app = typer.Typer(add_completion=False)
@@ -41,7 +44,20 @@ def up(
         raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')
     if os.geteuid():
         raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
-    run(_up(proposal, host, db or STATE / proposal.fabric.name / "store.db"), level)
+    if is_lab(proposal.fabric.name):
+        raise WeftError(f"{proposal.fabric.name} runs as a lab on this machine: weft lab down {proposal.fabric.name}")
+    open_vswitch()
+    db = db or STATE / proposal.fabric.name / "store.db"
+    prepare(db)
+    try:
+        run(_up(proposal, host, db), level)
+    except* WeftError as group:
+        raise next(_leaves(group)) from None
+
+
+def _leaves(group: BaseExceptionGroup[WeftError]) -> Iterator[WeftError]:
+    for error in group.exceptions:
+        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
 
 
 async def _up(proposal: Proposal, host: str, db: Path) -> None:
