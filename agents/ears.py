@@ -25,9 +25,11 @@ ROOM = 1 << 20
 
 @dataclass(slots=True)
 class Heard:
-    """What changed in one namespace. `links`: indices of links; `others`: addresses, routes or rules; `lost`: nobody knows."""
+    """What changed in one namespace. `links`: indices of links, `gone`: of those that were removed, and may be back by now;
+    `others`: addresses, routes or rules; `lost`: nobody knows."""
 
     links: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
     others: bool = False
     lost: bool = False
 
@@ -91,7 +93,10 @@ def _read(data: bytes, found: Heard) -> None:
     while start + 24 <= len(data):
         length, kind = struct.unpack_from("=IH", data, start)
         if kind in (NEW_LINK, DELETED_LINK):
-            found.links.add(struct.unpack_from("=i", data, start + 20)[0])
+            family, index = struct.unpack_from("=B3xi", data, start + 16)
+            found.links.add(index)
+            if kind == DELETED_LINK and family == 0:  # of another family: it only left a bridge
+                found.gone.add(index)
         else:
             found.others = True
         if length < 16:

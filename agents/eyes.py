@@ -39,6 +39,7 @@ class Eyes:
             self.links.deaf(thorough),
             based,
             self._services_are(thorough),
+            frozenset(self._sight.renewed),
             protected(store, seen),
         )
 

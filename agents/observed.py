@@ -66,5 +66,7 @@ class Observed:
     """Uplink bridges that have their base flow, and the ports whose untranslated packets stay inside."""
     services: str = ""
     """Digest of what the service namespace was set to."""
+    renewed: frozenset[str] = frozenset()
+    """Links that were removed and made again since the last look."""
     protected: Mapping[str, str] = field(default_factory=dict)
     """NICs that must not be touched, and who is reached by them."""

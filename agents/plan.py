@@ -41,13 +41,15 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
+    here = seen.links.get(HERE, {})
     made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)}
+    anew = made | {port.name for port in seen.ports.values() if port.kind == "" and (port.name not in here or port.name in seen.renewed)}
     actions = [
-        *_remove(fabric, wanted, seen, made),
+        *_remove(fabric, wanted, seen, anew),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
-        *_ports(able, seen, made),
+        *_ports(able, seen, anew),
         *_addresses(able, seen),
     ]
     if not _moving(able, seen):
@@ -99,10 +101,10 @@ def _is_made(pair: Pair, seen: Observed) -> bool:
     return found is not None and found.up and found.ours == pair.key
 
 
-def _remove(fabric: str, wanted: Wanted, seen: Observed, made: set[str]) -> Iterator[Action]:
-    """What is ours and not wanted any more. What is wanted and cannot be had now (a NIC that is gone for a moment) keeps all it has.
+def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
+    """What is ours and not wanted any more. The bridge of a NIC that is gone for a moment stays, with the host's addresses.
 
-    A port whose device is made anew goes too, and comes back behind it: the userspace datapath would go on reading the old one.
+    A port whose device is gone or made `anew` goes too, and comes back behind it: the userspace datapath goes on reading the old one.
     """
     bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in wanted.values()}
     ports = {port.name for port in _wanted_ports(wanted)}
@@ -112,7 +114,7 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, made: set[str]) -> Iter
             yield from _give_back(bridge.name, seen)
             yield Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))
     for port in seen.ports.values():
-        stale = port.name not in ports or port.name in made or port.error
+        stale = port.name not in ports or port.name in anew or port.error
         if port.ours and port.bridge in bridges and port.name != port.bridge and stale:
             yield Action("remove", port.name, f"port of {port.bridge}", s.RemovePort(port.bridge, port.name))
     for link in seen.links.get(HERE, {}).values():
@@ -222,11 +224,11 @@ def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
                 pass
 
 
-def _ports(able: Wanted, seen: Observed, made: set[str]) -> Iterator[Action]:
+def _ports(able: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
     for want in _wanted_ports(able):
         found = seen.ports.get(want.name)
         add = s.AddPort(want.bridge, want.name, want.kind, want.options, want.tag)
-        there = found is not None and found.bridge == want.bridge and not found.error and want.name not in made
+        there = found is not None and found.bridge == want.bridge and not found.error and want.name not in anew
         if there and found and found.ours and (found.kind, dict(found.options)) != (want.kind, dict(want.options)):
             yield Action("remove", want.name, f"port of {want.bridge}", s.RemovePort(want.bridge, want.name), want.key)
             there = False

@@ -17,6 +17,7 @@ from weft.topology.names import ECHO, HAIRPIN
 
 FIRST_TABLE = 100
 """Routing table of the first uplink."""
+FAMILIES = ("-4", "-6")
 RULE = 100
 """Priority of the rules, before the main table's."""
 
@@ -36,7 +37,10 @@ def set_services(step: SetServices) -> None:
     _run(step.namespace, "sh", "-ec", "\n".join(_settings(step)))
     for way in step.ways:
         _run(step.namespace, "ip", "-force", "-batch", "-", given="\n".join(_way(way, step)))
-    _run(step.namespace, "ip", "-force", "-batch", "-", given="\n".join(_rules(step)))
+    for family in FAMILIES:
+        there = _run(step.namespace, "ip", family, "rule", "list", "pref", str(RULE)).splitlines()
+        rules = [*(f"rule del pref {RULE}" for _ in there), *_rules(family, step)]
+        _run(step.namespace, "ip", family, "-batch", "-", given="\n".join(rules), strict=True)
     _run(step.namespace, "nft", "-f", "-", given=_nft(step, step.digest), strict=True)
 
 
@@ -72,15 +76,13 @@ def _way(way: Way, step: SetServices) -> Iterator[str]:
                 yield f"route replace {network} {device}{where}"
 
 
-def _rules(step: SetServices) -> Iterator[str]:
+def _rules(family: str, step: SetServices) -> Iterator[str]:
+    """What its own table has no route for goes nowhere: the main table knows the other segments."""
     ways = {way.uplink: way.inside for way in step.ways}
-    for family in ("-4", "-6"):
-        yield from [f"{family} rule del pref {RULE}"] * 64
-        for segment in step.segments:
-            if family == "-4" and segment.uplink in ways:
-                yield f"-4 rule add iif {segment.inside} lookup {_table(segment.uplink or '', step)} pref {RULE}"
-            else:
-                yield f"{family} rule add iif {segment.inside} prohibit pref {RULE}"
+    for segment in step.segments:
+        if family == "-4" and segment.uplink in ways:
+            yield f"rule add iif {segment.inside} lookup {_table(segment.uplink or '', step)} pref {RULE}"
+        yield f"rule add iif {segment.inside} prohibit pref {RULE}"
 
 
 def _table(uplink: str, step: SetServices) -> int:
@@ -114,10 +116,11 @@ table inet weft {{
 """
 
 
-def _run(namespace: str, *command: str, given: str | None = None, strict: bool = False) -> None:
+def _run(namespace: str, *command: str, given: str | None = None, strict: bool = False) -> str:
     """`ip -force` goes on after what is there already or gone already; the rest must succeed."""
     line = inside(namespace, *command)
     done = subprocess.run(line, input=given, capture_output=True, text=True, timeout=20, check=False)
     if done.returncode and (strict or command[0] == "sh"):
         with contextlib.suppress(IndexError):
             raise WeftError(f"{namespace}: {done.stderr.strip().splitlines()[0]}")
+    return done.stdout

@@ -43,6 +43,8 @@ class Sight:
         self._known: dict[str, Space] = {}
         self.changed: set[str] = set()
         """Namespaces that had changed at the last look."""
+        self.renewed: set[str] = set()
+        """Links here that were removed and are back by the same name: who held one open holds what is not there any more."""
 
     def look(self, namespaces: Iterable[str], thorough: bool) -> dict[str, dict[str, Link]]:
         """The links here and in those of `namespaces` that exist. Their dictionaries are not to be changed."""
@@ -50,6 +52,7 @@ class Sight:
         for known in self._ears.opened():
             if known not in inodes or self._known[known].inode != inodes[known]:
                 self._forget(known)
+        self.renewed = set()
         self.changed = {space for space, inode in inodes.items() if self._look(space, inode, thorough)}
         return {space: self._known[space].links for space in inodes}
 
@@ -69,6 +72,8 @@ class Sight:
             self._ears.open(space)
             self._known[space] = Space(inode)
         known, heard = self._known[space], self._ears.heard(space)
+        if space == HERE:
+            self.renewed = {known.bare[index].name for index in heard.gone if index in known.bare}
         everything = thorough or known.stale or heard.lost or len(heard.links) > MANY
         if everything or heard:
             with spaces.netlink(space) if space != HERE else nullcontext(self._here) as ip:

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.agents.hosts import HOST, NIC, Host
+from tests.agents.hosts import CONTROLLER, FABRIC, HOST, NIC, Host
 from tests.fabrics import EVERY_SEGMENT, fabric
 from weft.agents import steps as s
 from weft.agents.observed import HERE
-from weft.agents.plan import Wanted
+from weft.agents.plan import Wanted, plan
 from weft.topology.rows import host_rows
 
 
@@ -26,12 +26,19 @@ def host() -> Host:
 def test_a_nic_that_is_gone_for_a_moment_keeps_its_bridge_and_the_hosts_addresses(host: Host) -> None:
     before = host.observe()
     nic = host.links[HERE].pop("nic0")
-    host.converge(wanted())
-    assert host.bridges == before.bridges
+    assert next(action.step for action in host.converge(wanted())) == s.RemovePort("wx-physnet", "nic0")
+    assert host.bridges.keys() == before.bridges.keys()
     assert set(host.links[HERE]["wx-physnet"].addresses) == set(NIC.addresses)
     host.links[HERE]["nic0"] = nic
     host.converge(wanted())
-    assert host.observe() == before
+    assert set(host.bridges["wx-physnet"].ports) == set(before.bridges["wx-physnet"].ports)
+    assert (host.links, host.deaf, host.based) == (before.links, before.deaf, before.based)
+
+
+def test_a_device_that_went_and_came_between_two_looks_comes_back_as_a_new_port(host: Host) -> None:
+    seen = replace(host.observe(), renewed=frozenset({"nic0"}))
+    planned = plan(FABRIC, HOST, wanted(), seen, CONTROLLER)
+    assert [type(action.step) for action in planned.actions if action.object == "nic0"] == [s.RemovePort, s.AddPort]
 
 
 def test_addresses_stay_on_a_nic_that_open_vswitch_cannot_open() -> None:

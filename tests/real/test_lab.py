@@ -220,13 +220,38 @@ def switch_killed(here: Lab) -> None:
     here.run("lab", "heal", "host", "kvm2", "--fabric", here.fabric)
 
 
+def nic_gone_and_back(here: Lab) -> None:
+    here.exec("kvm2", "ip", "link", "set", "under0", "netns", f"weft.{here.fabric}.outside")
+    assert not here.pings("one", TWO)
+    assert "10.10.10.2/24" in here.exec("kvm2", "ip", "address").stdout
+    here.exec("outside", "ip", "link", "set", "under0", "netns", f"weft.{here.fabric}.kvm2")
+
+
+def rules_of_the_services_removed(here: Lab) -> None:
+    rules = here.exec("kvm2.svc", "ip", "rule").stdout
+    assert "iif s.db prohibit" in rules
+    here.exec("kvm2.svc", "ip", "rule", "delete", "pref", "100")
+    assert until(lambda: here.exec("kvm2.svc", "ip", "rule").stdout == rules)
+
+
 def cable_pulled(here: Lab) -> None:
     here.run("lab", "fail", "link", "kvm2", "--fabric", here.fabric)
     assert not here.pings("one", TWO)
     here.run("lab", "heal", "link", "kvm2", "--fabric", here.fabric)
 
 
-DRIFTS = [port_deleted, link_deleted, link_down, guest_address_removed, controller_changed, bridge_deleted, switch_killed, cable_pulled]
+DRIFTS = [
+    port_deleted,
+    link_deleted,
+    link_down,
+    guest_address_removed,
+    controller_changed,
+    bridge_deleted,
+    switch_killed,
+    nic_gone_and_back,
+    rules_of_the_services_removed,
+    cable_pulled,
+]
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=lambda drift: drift.__name__)
