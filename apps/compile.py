@@ -7,7 +7,7 @@ the very same tuple as before: the cost of a change follows the change.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from weft.apps import admit, bridging, neighbours, translate
@@ -115,8 +115,16 @@ class Compiler:
             return
         segments = [s for s in fabric.segments.values() if s.uplink == uplink.name]
         why = (f"{host.path}/uplinks/{uplink.name}", *(segment.path for segment in segments))
+        ends = {fact.translate, *(h.address.ip for h in fabric.hosts.values() if isinstance(h.address, IPv4Interface))}
         outlet = translate.Outlet(
-            uplink.nics[0], names.patch_peer(uplink.name), names.exit_port(uplink.name), fact.mac, fact.translate, zones(number), why
+            nic=uplink.nics[0],
+            patch=names.patch_peer(uplink.name),
+            exit=names.exit_port(uplink.name),
+            mac=fact.mac,
+            address=fact.translate,
+            zones=zones(number),
+            tunnels=tuple(sorted(ends)),
+            why=why,
         )
         yield self._unit((host.name, "guard", uplink.name), translate.guard, outlet)
         networks = tuple(

@@ -5,7 +5,8 @@ address. These flows translate that to the host's address, and back:
 
 =====================  ====================================================================================
 from the host          committed in the same conntrack zone, address and port kept unless a guest has that port
-from `exit`            translated to the host's address; what could not be (ports exhausted) does not leave
+from `exit`            translated to the host's address; what could not be (ports exhausted) does not leave, nor what is for a
+                       tunnel's end
 to the host's address  undone if it answers a guest, else the host's own
 guest to its host      hidden behind `HAIRPIN` in a second zone, so that the host's answer comes back this way
 =====================  ====================================================================================
@@ -18,7 +19,7 @@ Source: ovs-actions(7) ct and nat; RFC 4787 for what a NAT should do.
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from weft.apps.fields import ARP, IP
+from weft.apps.fields import ARP, IP, UDP
 from weft.apps.flow import (
     IN_PORT,
     LOCAL,
@@ -73,6 +74,8 @@ class Outlet:
     address: IPv4Address
     """What guests are translated to."""
     zones: tuple[int, int]
+    tunnels: tuple[IPv4Address, ...]
+    """Where the tunnels of the fabric's hosts end: a guest that reached one, behind its host's address, would be taken for its host."""
     why: tuple[str, ...]
 
 
@@ -86,7 +89,7 @@ def guard(outlet: Outlet) -> tuple[Flow, ...]:
     return (
         sort(120, SWITCH, in_port=LOCAL, ip_src=outlet.address, **udp),
         sort(120, SWITCH, in_port=Port(outlet.nic), ip_dst=outlet.address, **udp),
-        sort(110, None, in_port=patch, ip_dst=outlet.address, **udp),
+        *(sort(110, None, in_port=patch, ip_dst=end, **udp) for end in outlet.tunnels),
         sort(110, None, in_port=patch, eth_src=outlet.mac),
     )
 
@@ -103,7 +106,11 @@ def _sort(outlet: Outlet) -> tuple[Flow, ...]:
     def track(zone: int, table: Table) -> Ct:
         return Ct(zone=zone, nat=Nat(), table=table.number)
 
+    tunnelled: tuple[tuple[int, dict[str, Given], tuple[Action, ...]], ...] = tuple(
+        (110, {"in_port": exit_port, "ip_dst": end, "ip_proto": UDP, "udp_dst": GENEVE}, ()) for end in outlet.tunnels
+    )
     whose: tuple[tuple[int, dict[str, Given], tuple[Action, ...]], ...] = (
+        *tunnelled,
         (102, {"in_port": exit_port, "ip_dst": HAIRPIN}, (track(hairpin, ANSWER),)),
         (101, {"in_port": exit_port, "ip_dst": outlet.address}, (Resubmit(GUEST_TO_HOST.number),)),
         (100, {"in_port": exit_port, "eth_type": IP}, (track(zone, FROM_GUEST),)),

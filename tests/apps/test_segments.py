@@ -171,3 +171,14 @@ def test_the_service_namespace_learns_neighbours_on_the_wire_as_the_host_does(he
     reply = p.answer(p.question(host.mac, host.own[0], OUTSIDE), outside.mac, outside.own)
     assert reply is not None and reply["eth_dst"] == mac_number(host.mac)
     assert "kvm1" in here.send("outside", reply).to
+
+
+def test_a_guest_behind_its_hosts_address_is_not_taken_for_a_tunnel() -> None:
+    """Where the uplink's address ends the tunnels too, another host would believe a guest's UDP to port 6081."""
+    here = world(EVERY_SEGMENT.replace("10.10.10.1/24", "203.0.113.11/24").replace("10.10.10.2/24", "203.0.113.12/24"))
+    other = here.stations["kvm2"]
+    for name, hop in (("web1.eth0", "office@kvm1"), ("flat1.eth0", "kvm2")):
+        me = here.stations[name]
+        for port, reached in ((6082, True), (6081, False)):
+            sent = here.send(name, p.segment_of("udp", me.mac, here.stations[hop].mac, me.own[0], other.own[0], 40000, port))
+            assert ("kvm2" in sent.to) == reached
