@@ -26,7 +26,8 @@ from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import from_json
-from weft.topology.ovsdb import Change, Replica, Row, Unreachable
+from weft.topology.ovsdb import Row, Unreachable
+from weft.topology.replica import Change, Replica
 from weft.topology.reports import host_watch, report_host
 
 log = logging.getLogger("weft.agent")

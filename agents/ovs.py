@@ -15,7 +15,8 @@ from weft.agents import steps as s
 from weft.agents.observed import Bridge, Port
 from weft.topology.errors import WeftError
 from weft.topology.names import BASE_COOKIE
-from weft.topology.ovsdb import Op, Replica, Row, Watch, map_value, set_value, uuid_value
+from weft.topology.ovsdb import Op, Row, Watch, map_value, set_value, uuid_value
+from weft.topology.replica import Replica
 
 DATABASE = "Open_vSwitch"
 MARK = "weft"

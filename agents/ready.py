@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.topology.model import Fabric
-from weft.topology.ovsdb import Replica, Row
+from weft.topology.ovsdb import Row
+from weft.topology.replica import Replica
 from weft.topology.server import DATABASE
 from weft.topology.store import WATCHES, Snapshot, snapshot
 

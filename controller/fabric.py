@@ -18,7 +18,8 @@ from weft.controller.service import Answer, Controller
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric
 from weft.topology.objects import from_objects
-from weft.topology.ovsdb import Change, Client, OvsdbError, Replica
+from weft.topology.ovsdb import Client, OvsdbError
+from weft.topology.replica import Change, Replica
 from weft.topology.reports import Fenced, SwitchReport, claim, report_switches
 from weft.topology.resolve import resolve
 from weft.topology.store import WATCHES, Intent, snapshot

@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from weft.apps.bare import BarePort
-from weft.topology.ovsdb import Change, OvsdbError, Replica, Watch
+from weft.topology.ovsdb import OvsdbError, Watch
+from weft.topology.replica import Change, Replica
 
 WATCHES = {
     "Bridge": Watch(("name", "datapath_id", "ports")),

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from weft.topology.errors import WeftError
-from weft.topology.ovsdb import Client, Op, OvsdbError, Replica, Watch, set_value
+from weft.topology.ovsdb import Client, Op, OvsdbError, Watch, set_value
+from weft.topology.replica import Replica
 from weft.topology.server import DATABASE
 from weft.topology.store import map_mutations
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from weft.topology.ovsdb import Change, Client, OvsdbError, Replica, Unreachable, Watch, map_value, set_value
+from weft.topology.ovsdb import Client, OvsdbError, Unreachable, Watch, map_value, set_value
+from weft.topology.replica import Change, Replica
 
 SCHEMA = {
     "name": "Test",
