@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Coroutine
@@ -27,6 +28,7 @@ LevelOption = Annotated[str, typer.Option("--log", callback=level, help="debug, 
 def run(work: Coroutine[Any, Any, None], level: str = "info") -> None:
     """Runs until it ends or is told to stop; then it is cancelled and its own clean-up done."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=level.upper())
+    gc.freeze()  # what was imported stays: nobody looks through it for garbage again
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_until_told(work))
 

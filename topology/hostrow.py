@@ -6,7 +6,7 @@ changed and not the row.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -100,8 +100,12 @@ KINDS: Mapping[str, type[Any]] = {
 }
 
 
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in KINDS.values()}
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def to_json(spec: Spec) -> str:
-    return json.dumps(asdict(spec), separators=(",", ":"))
+    return _ENCODE({name: getattr(spec, name) for name in _NAMES[type(spec)]})
 
 
 def from_json(key: str, text: str) -> Spec:
