@@ -80,7 +80,8 @@ class Client:
         """Connects to ``unix:PATH`` or ``tcp:HOST:PORT``. Raises Unreachable."""
         client = cls(target)
         try:
-            streams = await asyncio.wait_for(_open(target), 5)
+            async with asyncio.timeout(5):  # not wait_for: before Python 3.12 that forgets to be cancelled when it fails just then
+                streams = await _open(target)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{target}: no database answers there ({getattr(error, 'strerror', None) or error})") from None
         client._writer = streams[1]
@@ -95,7 +96,8 @@ class Client:
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self._send({"method": method, "params": list(params), "id": number})
         try:
-            return await asyncio.wait_for(answer, CALL_TIMEOUT)
+            async with asyncio.timeout(CALL_TIMEOUT):
+                return await answer
         finally:
             self._calls.pop(number, None)
 

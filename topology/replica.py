@@ -59,7 +59,8 @@ class Replica:
         """Begins to follow; returns when the tables are here. Raises Unreachable after `patience` seconds, None: waits on."""
         self._task = asyncio.create_task(self._follow())
         try:
-            await asyncio.wait_for(self.ready.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self.ready.wait()
         except TimeoutError:
             await self.stop()
             raise Unreachable(f"{self._target}: no database answers there") from None
