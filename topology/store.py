@@ -132,7 +132,12 @@ async def write(client: Client, new: Intent, hosts: Mapping[str, Mapping[str, st
     ops += _objects(old.objects, new.objects)
     ops += _hosts(rows, hosts, serial)
     ops.append({"op": "insert", "table": "Journal", "row": {"serial": serial, "at": int(time.time()), "who": who(), "what": what}})
-    await client.transact(DATABASE, *ops)
+    try:
+        await client.transact(DATABASE, *ops)
+    except OvsdbError as error:
+        if "timed out" in str(error):
+            raise OvsdbError("somebody else applied at the same moment, and nothing of this was: weft plan shows what is left") from None
+        raise
     return serial
 
 
