@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -48,9 +49,13 @@ def apply(
 async def _apply(client: Client, proposal: Proposal, wait: float) -> int:
     serial = await write(client, proposal.intent, proposal.hosts, f"apply {proposal.intent.file}")
     if wait:
-        with Console(stderr=True).status("waiting for hosts and switches") as status:
-            await until(client, proposal.fabric, serial, wait, status)
-            await unfailing(client, proposal.fabric, min(wait, GRACE))
+        try:
+            with Console(stderr=True).status("waiting for hosts and switches") as status:
+                await until(client, proposal.fabric, serial, wait, status)
+                await unfailing(client, proposal.fabric, min(wait, GRACE))
+        except asyncio.CancelledError:
+            print(f"no longer waiting: serial {serial} is in the store, and is carried out all the same", file=sys.stderr)
+            raise
     return serial
 
 
