@@ -66,10 +66,16 @@ def up(file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file
 
         def waiting(lacking: list[ready.Lack]) -> None:
             say(f"waiting for {len(lacking)}: {lacking[0].about}")
+            if not made.folder.exists():
+                raise WeftError(f"lab {fabric.name} was taken down while it came up")
             labs.check_running(made)
 
         labs.up(made, fabric, lambda: asyncio.run(fill()), say)
-        left = asyncio.run(ready.wait(made.store, fabric, 60 + 0.2 * len(fabric.endpoints), waiting))
+        try:
+            left = asyncio.run(ready.wait(made.store, fabric, 60 + 0.2 * len(fabric.endpoints), waiting))
+        except KeyboardInterrupt:
+            labs.remove(made.fabric)
+            raise
     if left:
         raise WeftError(*map(str, left), f"the lab is up but not whole: look into {made.folder}/*.log, then weft lab down {fabric.name}")
     print(f"lab {fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.endpoints)} endpoints wired")
@@ -239,13 +245,17 @@ def _progress(about: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends `up` as Ctrl-C does, and what was made goes away again."""
+    """SIGTERM, and a terminal that is closed, end `up` as Ctrl-C does. One is enough: while what was made is removed, more change nothing."""
 
     def stop(*_: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    heard = (number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
