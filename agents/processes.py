@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,18 +89,24 @@ def is_marked(pid: int, fabric: str) -> bool:
 
 def belonging(fabric: str, namespaces: Iterable[Path]) -> list[int]:
     """Processes of a lab: those with its mark, and whatever runs in one of its namespaces, less this command and its parents."""
-    spaces = set(_inodes(namespaces))
     own = set(_ancestors(os.getpid()))
     pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-    return [pid for pid in pids if pid not in own and (_is_in(pid, spaces) or is_marked(pid, fabric)) and alive(pid)]
+    with _held(namespaces) as spaces:
+        return [pid for pid in pids if pid not in own and (_is_in(pid, spaces) or is_marked(pid, fabric)) and alive(pid)]
 
 
-def _inodes(paths: Iterable[Path]) -> Iterator[int]:
-    for path in paths:
-        try:
-            yield path.stat().st_ino
-        except OSError:
-            continue
+@contextmanager
+def _held(namespaces: Iterable[Path]) -> Iterator[set[int]]:
+    """The namespaces' numbers, held: one that goes away meanwhile would leave its number to somebody else's."""
+    held: list[int] = []
+    try:
+        for path in namespaces:
+            with suppress(OSError):
+                held.append(os.open(path, os.O_RDONLY))
+        yield {os.fstat(each).st_ino for each in held}
+    finally:
+        for each in held:
+            os.close(each)
 
 
 def _is_in(pid: int, spaces: set[int]) -> bool:

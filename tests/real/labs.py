@@ -72,7 +72,8 @@ def lab(file: Path, fabric: str) -> Iterator[Lab]:
     finally:
         done = weft("lab", "down", fabric)
         assert done.returncode == 0, done.stderr
-        assert leftovers(fabric) == []
+        left = leftovers(fabric)
+        assert not left, left
 
 
 def leftovers(fabric: str) -> list[str]:
