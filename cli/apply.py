@@ -23,8 +23,14 @@ app = typer.Typer(add_completion=False)
 
 LOOK = 0.02
 """Seconds between looks at what is reported."""
+RARELY = 0.3
+"""Seconds between looks at what failed, which is more to read."""
 GRACE = 3.0
 """Seconds that something which failed has to come right: a guest that moves is let go by one host and taken up by another."""
+
+
+Behind = tuple[str, str]
+"""A host, and a line about it."""
 
 
 @app.command()
@@ -52,7 +58,6 @@ async def _apply(client: Client, proposal: Proposal, wait: float) -> int:
         try:
             with Console(stderr=True).status("waiting for hosts and switches") as status:
                 await until(client, proposal.fabric, serial, wait, status)
-                await unfailing(client, proposal.fabric, min(wait, GRACE))
         except asyncio.CancelledError:
             print(f"no longer waiting: serial {serial} is in the store, and is carried out all the same", file=sys.stderr)
             raise
@@ -60,29 +65,39 @@ async def _apply(client: Client, proposal: Proposal, wait: float) -> int:
 
 
 async def until(client: Client, fabric: Fabric, serial: int, wait: float, status: Status | None = None) -> None:
-    """Waits until hosts and switches have this serial. Raises WeftError that names who has not."""
-    end = time.monotonic() + wait
-    while left := behind(await progress(client), fabric, serial):
-        if time.monotonic() > end:
-            raise WeftError(*(f"not applied yet: {line}" for line in left))
+    """Waits until hosts and switches have this serial and nothing is reported as failed. Raises WeftError that names who has not, and what is.
+
+    Sooner than after `wait` seconds where something failed for so long that it will not come right, and nobody else is waited for.
+    """
+    began = sound = looked = time.monotonic()
+    broken: list[Behind] = []
+    while (left := behind(await progress(client), fabric, serial)) or broken or looked == began:
+        now = time.monotonic()
+        if not left or now - looked > RARELY:
+            broken, looked = failed(await states(client), fabric), now
+        sound = sound if broken else now
+        if not left and not broken:
+            return
+        if now - began > wait or (now - sound > GRACE and {host for host, _ in left} <= {host for host, _ in broken}):
+            raise WeftError(*(f"not applied: {line}" for _, line in broken), *(f"not applied yet: {line}" for _, line in left))
         if status is not None:
-            status.update(f"waiting for {len(left)}: {left[0]}")
-        await asyncio.sleep(LOOK)
+            status.update(f"waiting for {len(left) + len(broken)}: {(*left, *broken)[0][1]}")
+        await asyncio.sleep(LOOK if left else RARELY)
 
 
-def behind(now: Progress, fabric: Fabric, serial: int) -> list[str]:
-    """Who does not have a serial yet and why, a line each. A guest's port that is not there is not waited for."""
+def behind(now: Progress, fabric: Fabric, serial: int) -> list[Behind]:
+    """Who does not have a serial yet and why. A guest's port that is not there is not waited for."""
     lines = []
     for name in [*fabric.hosts, *(left for left in now.hosts if left not in fabric.hosts and alive(now.hosts[left]))]:
         row = now.hosts.get(name)
         if row is None or row["applied_serial"] < row["wanted_serial"]:
-            lines.append(f"host {name}: {_agent(row)}")
+            lines.append((name, f"host {name}: {_agent(row)}"))
     for dpid, (host, bridge, _) in switches(fabric).items():
         row = now.switches.get(f"{dpid:016x}")
         if row is None or not row["connected"]:
-            lines.append(f"switch {host}/{bridge}: not connected to a controller")
+            lines.append((host, f"switch {host}/{bridge}: not connected to a controller"))
         elif row["synced_serial"] < serial:
-            lines.append(f"switch {host}/{bridge}: {row['drift'] or 'no controller has said that its flows are there'}")
+            lines.append((host, f"switch {host}/{bridge}: {row['drift'] or 'no controller has said that its flows are there'}"))
     return lines
 
 
@@ -93,16 +108,12 @@ def _agent(row: Row | None) -> str:
     return f"its agent is not done, and was heard of {ago:.0f} s ago{'' if alive(row) else ': does it run?'}"
 
 
-async def unfailing(client: Client, fabric: Fabric, grace: float) -> None:
-    """Returns when nothing of a fabric is reported as failed. Raises WeftError with what still is after so many seconds."""
-    end = time.monotonic() + grace
-    while left := failed(await states(client), fabric):
-        if time.monotonic() > end:
-            raise WeftError(*(f"applied, but {line}" for line in left))
-        await asyncio.sleep(LOOK * 5)
-
-
-def failed(now: Mapping[str, Mapping[str, str]], fabric: Fabric) -> list[str]:
-    """What hosts say they failed to do, a line each."""
-    said = ((host, key, json.loads(text)) for host in fabric.hosts for key, text in now.get(host, {}).items())
-    return [f"{key} on {host} failed: {state.get('reason', '')}" for host, key, state in said if state.get("state") == "failed"]
+def failed(now: Mapping[str, Mapping[str, str]], fabric: Fabric) -> list[Behind]:
+    """What hosts say they failed to do, each once for all objects that it kept from being done."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for host in fabric.hosts:
+        for key, text in now.get(host, {}).items():
+            said = json.loads(text)
+            if said.get("state") == "failed":
+                reasons.setdefault((host, said.get("reason", "")), []).append(key)
+    return [(host, f"host {host}: {', '.join(keys)}: {reason}") for (host, reason), keys in reasons.items()]

@@ -31,8 +31,8 @@ def test_nobody_is_waited_for_when_all_are_done() -> None:
 
 
 def test_an_agent_at_work_and_one_that_is_gone_are_told_apart() -> None:
-    (busy,) = behind(progress(kvm2=host(seen=2, applied=1)), FABRIC, SERIAL)
-    (gone,) = behind(progress(kvm2=host(seen=90, applied=1)), FABRIC, SERIAL)
+    ((_, busy),) = behind(progress(kvm2=host(seen=2, applied=1)), FABRIC, SERIAL)
+    ((_, gone),) = behind(progress(kvm2=host(seen=90, applied=1)), FABRIC, SERIAL)
     assert busy.startswith("host kvm2: its agent is not done") and "does it run?" not in busy
     assert gone.startswith("host kvm2: ") and gone.endswith("90 s ago: does it run?")
 
@@ -42,9 +42,10 @@ def test_a_host_that_left_the_file_is_waited_for_while_its_agent_lives() -> None
     assert behind(progress(old=host(seen=90, applied=1)), FABRIC, SERIAL) == []
 
 
-def test_what_a_host_failed_to_do_is_said_with_its_reason() -> None:
-    reported = {"kvm1": {"uplink/physnet": '{"state": "failed", "reason": "there is no NIC nic0"}', "bridge/br-weft": '{"state": "wired"}'}}
-    assert failed(reported, FABRIC) == ["uplink/physnet on kvm1 failed: there is no NIC nic0"]
+def test_what_a_host_failed_to_do_is_said_with_its_reason_once() -> None:
+    nic, port = '{"state": "failed", "reason": "there is no NIC nic0"}', '{"state": "waiting", "reason": "there is no port"}'
+    reported = {"kvm1": {"uplink/physnet": nic, "service/office": nic, "bridge/br-weft": '{"state": "wired"}', "endpoint/web.eth0": port}}
+    assert failed(reported, FABRIC) == [("kvm1", "host kvm1: uplink/physnet, service/office: there is no NIC nic0")]
 
 
 def test_a_lab_gets_no_host_and_no_nic_by_apply() -> None:
