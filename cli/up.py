@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from weft.agents.ovs import MARK
 from weft.cli.agent import open_vswitch
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose
@@ -27,6 +29,8 @@ log = logging.getLogger("weft.up")
 
 STATE = Path("/var/lib/weft")
 """Where the store's file is: it outlives a reboot."""
+SOON, PATIENCE = 5.0, 60.0
+"""Seconds after which it says what this host still lacks, and for which it says so."""
 AGAIN = 1.0
 """Seconds before a process that ended is started again."""
 
@@ -46,13 +50,27 @@ def up(
         raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
     if is_lab(proposal.fabric.name):
         raise WeftError(f"{proposal.fabric.name} runs as a lab on this machine: weft lab down {proposal.fabric.name}")
-    open_vswitch()
+    asyncio.run(_unclaimed(proposal.fabric.name, host, open_vswitch()))
     db = db or STATE / proposal.fabric.name / "store.db"
     prepare(db)
     try:
         run(_up(proposal, host, db), level)
     except* WeftError as group:
         raise next(_leaves(group)) from None
+
+
+async def _unclaimed(fabric: str, host: str, folder: Path) -> None:
+    """Raises WeftError where this machine carries another fabric: a controller that does not know that would join its segments."""
+    client = await Client.connect(f"unix:{folder}/db.sock")
+    try:
+        bridges = await client.select("Open_vSwitch", "Bridge", ("name", "external_ids"))
+    finally:
+        await client.close()
+    for bridge in bridges:
+        other = bridge["external_ids"].get(MARK, fabric)
+        if other != fabric:
+            mend = f"weft up its file, weft apply it without host {host}, and end that"
+            raise WeftError(f'{bridge["name"]} is of fabric "{other}", and this machine can be a host of one: {mend}')
 
 
 def _leaves(group: BaseExceptionGroup[WeftError]) -> Iterator[WeftError]:
@@ -82,15 +100,21 @@ async def _up(proposal: Proposal, host: str, db: Path) -> None:
 
 
 async def _said(client: Client, proposal: Proposal, host: str, serial: int) -> None:
-    """Says when this host is as the file says; the other hosts of the file are not waited for."""
+    """Says when this host is as the file says, and soon what it lacks; the other hosts of the file are not waited for."""
     fabric = replace(proposal.fabric, hosts={host: proposal.fabric.hosts[host]})
-    try:
-        await until(client, fabric, serial, 60)
-    except WeftError as error:
-        for line in error.lines:
-            log.warning("%s", line)
-    else:
-        log.info("%s: host %s is as %s says", fabric.name, host, proposal.intent.file)
+    known: set[str] = set()
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            await until(client, fabric, serial, SOON)
+        except WeftError as error:
+            for line in error.lines:
+                if line not in known:
+                    log.warning("%s", line)
+            known |= set(error.lines)
+        else:
+            log.info("%s: host %s is as %s says", fabric.name, host, proposal.intent.file)
+            return
 
 
 async def _keep(name: str, words: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.alone import alone
 from tests.real.labs import ROOT, WEFT, Lab, lab, leftovers, weft
 
 pytestmark = pytest.mark.real
@@ -118,3 +119,16 @@ def test_what_weft_up_made_is_no_labs_to_take_down(tmp_path: Path) -> None:
         folder.rmdir()
     for done in (down, up):
         assert done.returncode == 1 and done.stderr.startswith('"cmd-d" is no lab') and done.stderr.count("\n") == 1
+
+DATABASE = """
+ovsdb-tool create /etc/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema
+ovsdb-server /etc/openvswitch/conf.db --remote=punix:/run/openvswitch/db.sock --detach --no-chdir -vconsole:off >/dev/null 2>&1
+ovs-vsctl --no-wait -- init -- add-br br-weft -- set bridge br-weft external_ids:weft=other
+"""
+
+
+def test_a_machine_that_carries_another_fabric_is_not_brought_up(tmp_path: Path) -> None:
+    with alone(network=True) as machine:
+        assert machine.run(DATABASE) == ""
+        said = machine.run(f".venv/bin/weft up {written(tmp_path, 'cmd-e')} --host kvm1", timeout=20)
+    assert said.startswith('br-weft is of fabric "other"') and said.count("\n") == 1
