@@ -21,8 +21,8 @@ from weft.apps.fields import UDP
 from weft.apps.flow import Action, Flow, Given, Goto, PopVlan, Port, match
 from weft.apps.pipeline import (
     ADMIT,
+    CONDITION,
     GUEST,
-    LEARN,
     ORIGIN,
     SEGMENT,
     SERVICE,
@@ -127,4 +127,4 @@ def _tag(segment: Segment, patch: str) -> dict[str, Given]:
 def _enter(segment: Segment, origin: int, stranger: bool = False) -> tuple[Action, ...]:
     pop = (PopVlan(),) if origin == WIRE and segment.vlan is not None else ()
     strange = (put(STRANGER, 1),) if stranger else ()
-    return (*pop, put(SEGMENT, segment.id), put(ORIGIN, origin), *strange, Goto(LEARN.number))
+    return (*pop, put(SEGMENT, segment.id), put(ORIGIN, origin), *strange, Goto(CONDITION.number))

@@ -10,8 +10,6 @@
 ==========  ==============================================================================================
 """
 
-from dataclasses import dataclass
-
 from weft.apps.admit import MULTICAST, PIPELINE
 from weft.apps.flow import (
     Action,
@@ -30,6 +28,9 @@ from weft.apps.flow import (
 )
 from weft.apps.learning import remember
 from weft.apps.pipeline import (
+    ANSWERS,
+    BALANCE,
+    CONDITION,
     EMIT,
     FLOOD,
     FORWARD,
@@ -51,31 +52,27 @@ from weft.apps.pipeline import (
     held,
     put,
 )  # fmt: skip
+from weft.apps.view import Way
 from weft.topology.model import Endpoint, Segment
 
 KNOWN, GROUP, UNKNOWN = 100, 50, 10
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How one host reaches something: the port, and what kind of place is behind it."""
-
-    port: str
-    place: int
 
 
 def defaults() -> tuple[Flow, ...]:
     """The flows that are the same on every integration bridge."""
     horizon = ((TUNNEL, TUNNEL), (WIRE, WIRE), (SERVICE, TUNNEL), (SERVICE, WIRE))
     return (
+        CONDITION.flow(0, match(), Goto(LEARN.number), why=PIPELINE),
         LEARN.flow(0, match(), Goto(SERVE.number), why=PIPELINE),
-        SERVE.flow(0, match(), Goto(ROUTE.number), why=PIPELINE),
+        SERVE.flow(0, match(), Goto(BALANCE.number), why=PIPELINE),
+        BALANCE.flow(0, match(), Goto(ROUTE.number), why=PIPELINE),
         ROUTE.flow(0, match(), Goto(FORWARD.number), why=PIPELINE),
         FORWARD.flow(GROUP, match(eth_dst=MULTICAST), Goto(FLOOD.number), why=PIPELINE),
         FORWARD.flow(0, match(), why=PIPELINE),
         FLOOD.flow(0, match(), Goto(PROTECT.number), why=PIPELINE),
         *(PROTECT.flow(KNOWN, match(**held((ORIGIN, came), (TOWARDS, goes))), why=PIPELINE) for came, goes in horizon),
-        PROTECT.flow(0, match(), Goto(EMIT.number), why=PIPELINE),
+        PROTECT.flow(0, match(), Goto(ANSWERS.number), why=PIPELINE),
+        ANSWERS.flow(0, match(), Goto(EMIT.number), why=PIPELINE),
         EMIT.flow(KNOWN, match(**held((TOWARDS, TUNNEL))), *_key(), Output(OUT), why=PIPELINE),
         EMIT.flow(0, match(), Output(OUT), why=PIPELINE),
     )

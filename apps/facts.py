@@ -1,10 +1,10 @@
-"""What hosts reported, as far as flows depend on it."""
+"""What hosts and switches reported, as far as flows depend on it."""
 
 import json
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
-from weft.apps.compile import Facts, UplinkFact
 from weft.topology import names
 from weft.topology.model import Fabric
 
@@ -14,26 +14,67 @@ States = Mapping[str, Mapping[str, str]]
 """By host, the `state` map of its row in the store: object (``uplink/physnet``) to JSON text."""
 
 
+@dataclass(frozen=True, slots=True)
+class UplinkFact:
+    """What a host reported of one of its uplinks: its MAC, and the addresses that guests are translated to."""
+
+    mac: str
+    translate: IPv4Address
+    translate6: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A port on a host's integration bridge that the file does not name, in the segment that its profile says."""
+
+    host: str
+    port: str
+    segment: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it. What is not reported yet is not translated, admitted or taken out yet."""
+
+    uplinks: Mapping[tuple[str, str], UplinkFact] = field(default_factory=dict)
+    """By host and physical network."""
+    strangers: tuple[Stranger, ...] = ()
+    dead: frozenset[tuple[str, str]] = frozenset()
+    """Service and member that does not answer."""
+
+
 def facts(states: States) -> Facts:
-    """The uplinks that have a MAC and an address to translate to."""
-    found: dict[tuple[str, str], UplinkFact] = {}
+    uplinks: dict[tuple[str, str], UplinkFact] = {}
+    strangers: list[Stranger] = []
+    dead: set[tuple[str, str]] = set()
     for host, objects in states.items():
         for key, text in objects.items():
             kind, _, name = key.partition("/")
             if kind == "uplink" and (fact := _uplink(json.loads(text))):
-                found[host, name] = fact
-    return found
+                uplinks[host, name] = fact
+            elif kind == "stranger":
+                strangers += _stranger(host, name, json.loads(text))
+            elif kind == "member" and json.loads(text)["state"] == "failed":
+                service, _, member = name.partition("/")
+                dead.add((service, member))
+    return Facts(uplinks, tuple(sorted(strangers, key=lambda s: (s.host, s.port))), frozenset(dead))
 
 
 def _uplink(state: Mapping[str, str]) -> UplinkFact | None:
-    mac, address = state.get("mac"), state.get("translate")
-    return UplinkFact(mac, IPv4Address(address)) if mac and address else None
+    mac, address, six = state.get("mac"), state.get("translate"), state.get("translate6")
+    return UplinkFact(mac, IPv4Address(address), IPv6Address(six) if six else None) if mac and address else None
+
+
+def _stranger(host: str, port: str, state: Mapping[str, str]) -> Iterator[Stranger]:
+    if state.get("mac") and state.get("segment"):
+        yield Stranger(host, port, state["segment"], state["mac"])
 
 
 def supposed(fabric: Fabric) -> Facts:
     """Facts for a fabric whose hosts have not reported: every uplink with a MAC and an address of its own, for checks alone."""
     wires = [(host.name, name) for host in fabric.hosts.values() for name in host.uplinks]
-    return {
-        wire: UplinkFact(names.mac("supposed", "/".join(wire)), SUPPOSED[number % SUPPOSED.num_addresses])
+    return Facts({
+        wire: UplinkFact(names.mac("supposed", "/".join(wire)), SUPPOSED[number % SUPPOSED.num_addresses], IPv6Address(1 << 64 | number))
         for number, wire in enumerate(wires)
-    }
+    })  # fmt: skip

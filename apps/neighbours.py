@@ -7,7 +7,7 @@ flows, the owner answers itself. A question for the gateway, and all traffic for
 from ipaddress import IPv4Address
 
 from weft.apps.flow import Flow, Given, Goto, Port, Set, mac_number, match
-from weft.apps.pipeline import GUEST, ORIGIN, OUT, PROTECT, ROUTE, SEGMENT, SERVE, SERVICE, TOWARDS, held, put
+from weft.apps.pipeline import BALANCE, GUEST, ORIGIN, OUT, PROTECT, SEGMENT, SERVE, SERVICE, TOWARDS, held, put
 from weft.topology.model import Address, Endpoint, Segment
 from weft.topology.names import link_local
 
@@ -26,7 +26,7 @@ def owner(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
     addresses: list[Address] = [address.ip for address in endpoint.addresses]
     if any(address.version == 6 for address in addresses):
         addresses.append(link_local(endpoint.mac))
-    to_owner = (Set("eth_dst", mac_number(endpoint.mac)), Goto(ROUTE.number))
+    to_owner = (Set("eth_dst", mac_number(endpoint.mac)), Goto(BALANCE.number))
     return tuple(
         SERVE.flow(OWNER, match(**held((SEGMENT, segment.id)), **question(address)), *to_owner, why=(endpoint.path, segment.path))
         for address in addresses

@@ -39,15 +39,22 @@ def _tables(bridge: Bridge, *rows: tuple[str, str, str]) -> tuple[Table, ...]:
 
 # fmt: off
 INTEGRATION = _tables("integration",
-    ("admit",   "admit",   "whose packet is this: port, tag or tunnel key to segment and origin; forged senders end here"),
-    ("learn",   "learn",   "strangers' MACs, written by the switch itself into `macs`"),
-    ("serve",   "serve",   "ARP and ND to the owner of the address; traffic for the segment's gateway to the service port"),
-    ("route",   "route",   "between segments (nothing yet)"),
-    ("forward", "forward", "(segment, MAC) to port, tunnel or uplink"),
-    ("macs",    "forward", "what `learn` wrote: outside every diff"),
-    ("flood",   "forward", "group traffic and unknown receivers: a copy for each member's port, each member's host, the uplink"),
-    ("protect", "protect", "split horizon; policies (none yet)"),
-    ("emit",    "emit",    "tag or tunnel key, and out"),
+    ("admit",     "admit",   "whose packet is this: port, tag or tunnel key to segment and origin; forged senders end here"),
+    ("condition", "admit",   "what an endpoint sends: limits, DSCP, mirrors"),
+    ("learn",     "learn",   "strangers' MACs, written by the switch itself into `macs`"),
+    ("serve",     "serve",   "ARP and ND to the owner of the address; traffic for the segment's gateway to the service port"),
+    ("balance",   "route",   "an address that is shared among endpoints: one of them is chosen"),
+    ("route",     "route",   "from one segment to another"),
+    ("forward",   "forward", "(segment, MAC) to port, tunnel or uplink"),
+    ("macs",      "forward", "what `learn` wrote: outside every diff"),
+    ("flood",     "forward", "group traffic and unknown receivers: a copy for each member's port, each member's host, the uplink"),
+    ("protect",   "protect", "split horizon; private segments; whose connections are followed"),
+    ("whence",    "protect", "what the client of a connection is: a host, outside, or of the fabric"),
+    ("audit",     "protect", "policies that decide nothing: what they would drop is counted"),
+    ("judge",     "protect", "policies, first to last; then what the segment's own rule is"),
+    ("settle",    "protect", "connections that were let through are remembered"),
+    ("answers",   "emit",    "what a shared address answers comes from that address again"),
+    ("emit",      "emit",    "limits, DSCP and mirrors of what an endpoint gets; tag or tunnel key, and out"),
 )
 UPLINK = _tables("uplink",
     ("sort",          "sort",        "tunnel, host, bridged segment, way out, forged sender; the agent's base flow switches the rest"),
@@ -76,7 +83,10 @@ BARE = _tables("bare",
 
 TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UPLINK, "bare": BARE}
 
-ADMIT, LEARN, SERVE, ROUTE, FORWARD, MACS, FLOOD, PROTECT, EMIT = INTEGRATION
+(
+    ADMIT, CONDITION, LEARN, SERVE, BALANCE, ROUTE, FORWARD, MACS, FLOOD,
+    PROTECT, WHENCE, AUDIT, JUDGE, SETTLE, ANSWERS, EMIT,
+) = INTEGRATION  # fmt: skip
 (
     SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
     ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE,
@@ -91,11 +101,24 @@ TOWARDS = Bits("reg1", 4, 4)
 """Where it goes, from `forward` on; 0: not known yet."""
 STRANGER = Bits("reg1", 8, 1)
 """The sender's MAC may be one that the model does not know."""
+ROUTED = Bits("reg1", 9, 1)
+"""It was sent to the gateway of a segment that is routed."""
+ROLE = Bits("reg1", 10, 2)
+"""Where policies apply: what the endpoint behind `SELF` is in this connection, CLIENT or SERVER."""
+CLASS = Bits("reg1", 12, 2)
+"""What the other end of that connection is: INSIDE, HOST or OUTSIDE."""
 OUT = Bits("reg2", 0, 16)
 """Number of the port it leaves by."""
+SELF = Bits("reg2", 16, 16)
+"""Number of the port of the endpoint that policies are about."""
+MEMBER = Bits("reg3", 0, 16)
+"""Which of the endpoints behind a shared address was chosen."""
 
 GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
 """Places: a guest's port, another host, the uplink, the service namespace."""
+
+CLIENT, SERVER = 1, 2
+INSIDE, HOST, OUTSIDE = 1, 2, 3
 
 VLAN_PRESENT = 0x1000
 """In `vlan_vid`: there is a tag (OpenFlow 1.3.5, 7.2.3.7)."""

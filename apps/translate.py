@@ -16,8 +16,9 @@ if it came from LOCAL, or it would learn the host's MAC on `exit`. The agent's b
 Source: ovs-actions(7) ct and nat; RFC 4787 for what a NAT should do.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from weft.apps.fields import ARP, IP, UDP
 from weft.apps.flow import (
@@ -50,7 +51,10 @@ from weft.apps.pipeline import (
     SORT,
     TO_HOST,
     Table,
+    zones,
 )  # fmt: skip
+from weft.apps.view import Part, View
+from weft.topology import names
 from weft.topology.names import ECHO, HAIRPIN
 
 GENEVE = 6081
@@ -77,6 +81,36 @@ class Outlet:
     tunnels: tuple[IPv4Address, ...]
     """Where the tunnels of the fabric's hosts end: a guest that reached one, behind its host's address, would be taken for its host."""
     why: tuple[str, ...]
+
+
+def parts(here: View, number: int) -> Iterator[Part]:
+    """For the n-th uplink of a host, once it has reported its MAC and address there."""
+    fabric, host, uplink = here.fabric, here.host, here.uplink(number)
+    fact = here.facts.uplinks.get((host.name, uplink.name))
+    if fact is None:
+        return
+    segments = [segment for segment in fabric.segments.values() if segment.uplink == uplink.name]
+    ends = {fact.translate, *(h.address.ip for h in fabric.hosts.values() if isinstance(h.address, IPv4Interface))}
+    outlet = Outlet(
+        nic=uplink.nics[0],
+        patch=names.patch_peer(uplink.name),
+        exit=names.exit_port(uplink.name),
+        mac=fact.mac,
+        address=fact.translate,
+        zones=zones(number),
+        tunnels=tuple(sorted(ends)),
+        why=(f"{host.path}/uplinks/{uplink.name}", *(segment.path for segment in segments)),
+    )
+    yield Part(("guard", uplink.name), guard, (outlet,))
+    networks = tuple(
+        subnet.network
+        for segment in segments
+        if segment.mode == "nat"
+        for subnet in segment.subnets
+        if isinstance(subnet.network, IPv4Network)
+    )
+    if networks:
+        yield Part(("outward", uplink.name), outward, (outlet, networks))
 
 
 def guard(outlet: Outlet) -> tuple[Flow, ...]:

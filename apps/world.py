@@ -11,8 +11,8 @@ from ipaddress import IPv4Interface, ip_interface
 from typing import NamedTuple
 
 from weft.apps import packet as p
-from weft.apps.compile import Facts
 from weft.apps.conntrack import Conntrack
+from weft.apps.facts import Facts
 from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
 from weft.apps.translate import base_flows
@@ -139,7 +139,7 @@ class World:
         patch = (f"{host.name}/{host.bridge}", names.patch_port(name))
         self._links[patch], self._links[bridge, peer] = (bridge, peer), patch
         self._wires.setdefault(name, []).append((bridge, uplink.nics[0]))
-        fact = self._facts.get((host.name, name))
+        fact = self._facts.uplinks.get((host.name, name))
         if fact is not None:
             label = host.name if number == 0 else f"{host.name}/{name}"
             self._station(Station(label, fact.mac, (IPv4Interface(f"{fact.translate}/24"),), (bridge, "LOCAL")))
@@ -205,7 +205,7 @@ class World:
         """The service namespace's kernel: what is not for itself leaves by the segment's uplink, if it has one."""
         ends, segment = p.addresses(packet), self.fabric.segments[gateway.name.partition("@")[0]]
         for_it = packet["eth_dst"] == mac_number(gateway.mac) and packet.get("nw_ttl", 0) > 1
-        fact = self._facts.get((host, segment.uplink)) if segment.uplink else None
+        fact = self._facts.uplinks.get((host, segment.uplink)) if segment.uplink else None
         if not (ends and for_it and fact and segment.uplink) or ends[1] in gateway.own or segment.mode != "nat":
             return []
         neighbour = self._neighbour(segment.uplink, ends[1])

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address
 
 from weft.agents import wires
 from weft.agents.pings import Ping, answered
-from weft.apps.compile import Compiler, Facts
+from weft.apps.compile import Compiler
+from weft.apps.facts import Facts
 from weft.apps.world import World
 from weft.cli.tables import Row, show
 from weft.topology import names

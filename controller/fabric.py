@@ -9,8 +9,8 @@ import logging
 import os
 from collections.abc import Iterable
 
-from weft.apps.compile import Compiler, Facts
-from weft.apps.facts import facts
+from weft.apps.compile import Compiler
+from weft.apps.facts import Facts, facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
 from weft.controller.reconcile import State
@@ -40,7 +40,7 @@ class Loom:
         self._compiler = Compiler()
         self._intent: Intent | None = None
         self._fabric: Fabric | None = None
-        self._facts: Facts = {}
+        self._facts = Facts()
         self._programs: dict[int, Program] = {}
         self._bridges: dict[int, str] = {}
         self._states: dict[int, State | None] = {}

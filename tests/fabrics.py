@@ -1,11 +1,11 @@
 """Fabrics for tests, written as a user writes them, and the world their flows make."""
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from weft.apps.compile import Compiler, UplinkFact
+from weft.apps.compile import Compiler
+from weft.apps.facts import Facts, UplinkFact
 from weft.apps.world import World
 from weft.topology import names
 from weft.topology.load import load_fabric
@@ -52,13 +52,13 @@ def fabric(text: str, lab: bool = False) -> Fabric:
         return load_fabric(str(path), lab=lab)
 
 
-def facts(fabric: Fabric) -> Mapping[tuple[str, str], UplinkFact]:
+def facts(fabric: Fabric) -> Facts:
     """As the hosts of a lab report them: .11, .12 … on every physical network."""
-    return {
+    return Facts({
         (host.name, uplink): UplinkFact(names.mac("nic", f"{host.name}/{uplink}"), IPv4Address(f"203.0.113.{10 + number}"))
         for number, host in enumerate(fabric.hosts.values(), 1)
         for uplink in host.uplinks
-    }
+    })  # fmt: skip
 
 
 def world(text: str) -> World:

@@ -7,6 +7,7 @@ count when two are compared: a line inserted above changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Literal
 
@@ -34,6 +35,37 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class Dhcp:
+    """What a segment's DHCP gives beside the addresses of the model's guests."""
+
+    ranges: tuple[tuple[Address, Address], ...]
+    """First and last address for strangers, one range for each subnet at most."""
+    lease: int
+    """Seconds."""
+    options: Mapping[str, str]
+    """By dnsmasq's name of the option (``ntp-server``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A port of the uplink address of the host where `endpoint` runs, handed on to it."""
+
+    protocol: Literal["tcp", "udp", "sctp"]
+    port: int
+    endpoint: str
+    to_port: int
+    source: Source = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a segment's router sends to a machine in the segment."""
+
+    to: Network
+    via: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One layer-2 broadcast domain, the same on every host."""
 
@@ -51,6 +83,24 @@ class Segment:
     strangers: bool
     """MACs that the model does not know may live here: learn them, flood what is unknown."""
     source: Source = field(compare=False)
+    dhcp: Dhcp | None = None
+    ra: bool = False
+    """Sends router advertisements for its IPv6 subnets."""
+    dns: bool = False
+    forwards: tuple[Forward, ...] = ()
+    routes: tuple[Route, ...] = ()
+    spans: bool = True
+    """False: one island on each host (``span: host``)."""
+    private: bool = False
+    """Its guests do not reach each other."""
+    closed: bool = False
+    """Nothing enters a guest but what a policy allows."""
+    host: bool = False
+    """Every host with members has an endpoint in it."""
+    snoop: bool = False
+    """Multicast goes to those alone who joined."""
+    qinq: bool = False
+    """Its guests' own tags travel inside its tag."""
 
     @property
     def path(self) -> str:
@@ -64,7 +114,12 @@ class Segment:
     @property
     def tunnelled(self) -> bool:
         """Spans hosts by the overlay; a bridged segment spans them by its uplink."""
-        return self.mode != "bridged"
+        return self.mode != "bridged" and self.spans
+
+    @property
+    def joined(self) -> bool:
+        """Takes part in routing between segments."""
+        return self.mode in ("nat", "routed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +174,13 @@ class Endpoint:
     """With the prefix length of their subnet; empty where the model does not know any."""
     port: str
     """Name of the port on the host's integration bridge, at most 15 bytes."""
-    attach: Literal["tap", "netns", "port"]
+    attach: Literal["tap", "netns", "port", "host"]
+    """``host``: the host's own interface in a segment."""
     spoof: bool
     """True: may send from any address (a router guest)."""
     source: Source = field(compare=False)
+    tag: int | None = None
+    """Tag of its frames at the port, of a guest's trunk; None: untagged."""
 
     @property
     def path(self) -> str:
@@ -139,6 +197,116 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What a packet is for: a protocol, and of TCP, UDP and SCTP a range of ports."""
+
+    protocol: Literal["tcp", "udp", "sctp", "icmp", "icmp6", "any"]
+    low: int = 0
+    high: int = 65535
+
+    def __str__(self) -> str:
+        if (self.low, self.high) == (0, 65535):
+            return self.protocol
+        return f"{self.protocol}/{self.low}" if self.low == self.high else f"{self.protocol}/{self.low}-{self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Whom a policy or a service speaks of, as the file names it. Exactly one of the fields says who."""
+
+    word: Literal["any", "outside", "host", ""] = ""
+    endpoints: tuple[str, ...] | None = None
+    """Of a guest, an endpoint or labels."""
+    segment: str | None = None
+    network: Network | None = None
+    said: str = ""
+    """In the words of the file, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    name: str
+    verdict: Literal["allow", "deny", "audit"]
+    service: Service
+    sender: Party
+    receiver: Party
+    until: datetime | None
+    source: Source = field(compare=False)
+
+    @property
+    def path(self) -> str:
+        return f"policies/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """An address and port that is shared among endpoints of one segment."""
+
+    name: str
+    segment: str
+    address: Address
+    protocol: Literal["tcp", "udp", "sctp"]
+    port: int
+    members: tuple[str, ...]
+    """Endpoints, in the order of the file."""
+    sticky: bool
+    """A client stays with its member."""
+    source: Source = field(compare=False)
+
+    @property
+    def path(self) -> str:
+        return f"services/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """What an endpoint sends and gets, copied to another endpoint or into a VLAN of its host's uplink."""
+
+    name: str
+    id: int
+    """Tunnel key of copies that cross hosts: of the same numbers as segments, and none of theirs."""
+    endpoint: str
+    to: str | None
+    vlan: int | None
+    source: Source = field(compare=False)
+
+    @property
+    def path(self) -> str:
+        return f"mirrors/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Qos:
+    """Limits and marks of what an endpoint sends (``out``) or gets (``in``)."""
+
+    number: int
+    """Place in the file's list, from 0."""
+    endpoint: str
+    direction: Literal["in", "out"]
+    rate: int | None
+    """Kilobits a second."""
+    burst: int | None
+    """Kilobits."""
+    dscp: int | None
+    source: Source = field(compare=False)
+
+    @property
+    def path(self) -> str:
+        return f"qos/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """Where samples and flow records go, each as ``ADDRESS:PORT``."""
+
+    sflow: str | None
+    netflow: str | None
+    ipfix: str | None
+    sampling: int
+    """One packet of so many."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """What `weft lab` wires around the hosts."""
 
@@ -148,12 +316,17 @@ class Lab:
 @dataclass(frozen=True, slots=True)
 class Fabric:
     name: str
-    overlay: Literal["geneve"]
+    overlay: Literal["geneve", "vxlan", "gre"]
     segments: Mapping[str, Segment]
     hosts: Mapping[str, Host]
     guests: Mapping[str, Guest]
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     lab: Lab | None = None
+    policies: tuple[Policy, ...] = ()
+    services: tuple[VirtualService, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    qos: tuple[Qos, ...] = ()
+    monitor: Monitor | None = None
 
     def members(self, segment: str) -> tuple[Endpoint, ...]:
         """The endpoints of a segment, in the order of the file."""

@@ -12,6 +12,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 ======================  ==================================================================
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -34,6 +35,19 @@ LEARNED_COOKIES = range(LEARNED_COOKIE, LEARNED_COOKIE + 64)
 def digest(text: str, bits: int) -> int:
     """A number of `bits` bits (at most 64) that depends on `text` alone."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> (64 - bits)
+
+
+def allot(kind: str, wanted: Iterable[str], bits: int, taken: Iterable[int] = ()) -> dict[str, int]:
+    """A number from 1 to 2**bits-1 for every name, by hash; where two meet, the later name goes to the next free number."""
+    numbers: dict[str, int] = {}
+    used = {0, *taken}
+    for name in sorted(wanted):
+        number = digest(f"{kind}/{name}", bits)
+        while number in used:
+            number = (number + 1) % (1 << bits)
+        used.add(number)
+        numbers[name] = number
+    return numbers
 
 
 def ifname(name: str) -> str:

@@ -8,17 +8,20 @@ from weft.topology import names
 from weft.topology.addresses import Plug, allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_names import check_names
-from weft.topology.check_segments import V6_MTU_MIN, check_segments, gateway_of
+from weft.topology.check_segments import check_segments
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Subnet, Uplink, underlay_uplink
+from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Uplink
+from weft.topology.resolve_rules import (
+    resolve_mirrors,
+    resolve_monitor,
+    resolve_policies,
+    resolve_qos,
+    resolve_services,
+)
+from weft.topology.resolve_segments import WIRE_MTU, resolve_segments
 from weft.topology.schema import AttachPort, Nic
 from weft.topology.schema import Lab as LabSpec
-from weft.topology.schema import Segment as SegmentSpec
 from weft.topology.unsupported import refuse_unsupported
-
-WIRE_MTU = 1500
-GENEVE = {4: 58, 6: 78}
-"""What a tunnel takes off the underlay's MTU: outer IP, UDP, geneve with 8 bytes of options, the inner Ethernet header."""
 
 LAB_UPLINK, LAB_NIC = "underlay", "under0"
 """What a lab gives a host without uplinks, so that its tunnels have a bridge that owns the underlay address."""
@@ -34,7 +37,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_hosts(document, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
-    segments = _segments(document, hosts, faults)
+    segments = resolve_segments(document, hosts, faults)
     endpoints = _endpoints(document, segments, lab, faults)
     check_interfaces(hosts, endpoints.values(), faults)
     faults.throw()
@@ -46,6 +49,11 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
         guests=_guests(document, endpoints.values()),
         endpoints=endpoints,
         lab=Lab(document.spec.lab.outside) if document.spec.lab else None,
+        policies=resolve_policies(document, endpoints),
+        services=tuple(resolve_services(document, segments, endpoints)),
+        mirrors=resolve_mirrors(document, segments),
+        qos=tuple(resolve_qos(document)),
+        monitor=resolve_monitor(document),
     )
 
 
@@ -75,68 +83,6 @@ def _lab_uplink(document: Document, host: str) -> Uplink:
     bridge = names.uplink_bridge(LAB_UPLINK)
     dpid = names.dpid(document.spec.fabric, host, bridge)
     return Uplink(LAB_UPLINK, bridge, dpid, (LAB_NIC,), "keep", None, WIRE_MTU, document.source("hosts", host))
-
-
-# ---- segments
-
-
-def _segments(document: Document, hosts: Mapping[str, Host], faults: Faults) -> dict[str, Segment]:
-    spec = document.spec
-    ids = segment_ids(spec.fabric, spec.segments)
-    spoofing = {nic.segment for guest in spec.guests.values() for nic in guest.nics if nic.spoof}
-    return {
-        name: Segment(
-            name=name,
-            mode=segment.mode,
-            id=ids[name],
-            subnets=tuple(Subnet(subnet, gateway_of(segment, subnet)) for subnet in segment.subnets),
-            uplink=segment.uplink,
-            vlan=segment.vlan,
-            mtu=_mtu(document, name, segment, hosts, faults),
-            gateway_mac=names.mac(spec.fabric, f"gateway/{name}"),
-            strangers=segment.mode == "bridged" or name in spoofing,
-            source=document.source("segments", name),
-        )
-        for name, segment in spec.segments.items()
-    }
-
-
-def segment_ids(fabric: str, segments: Iterable[str]) -> dict[str, int]:
-    """1 to 2**24-1 by hash; where two meet, the later name goes to the next free number."""
-    ids: dict[str, int] = {}
-    taken: set[int] = set()
-    for name in sorted(segments):
-        number = names.digest(f"segment/{fabric}/{name}", 24)
-        while number == 0 or number in taken:
-            number = (number + 1) % (1 << 24)
-        taken.add(number)
-        ids[name] = number
-    return ids
-
-
-def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str, Host], faults: Faults) -> int:
-    leaves, why = _mtu_left(segment, hosts)
-    if segment.mtu is None:
-        if leaves < V6_MTU_MIN and segment.ipv6:
-            faults.add(("segments", name), f"{why} leaves {leaves} bytes, less than the {V6_MTU_MIN} that IPv6 needs")
-        return leaves
-    if segment.mtu > leaves:
-        faults.add(("segments", name, "mtu"), f"mtu {segment.mtu} is more than the {leaves} that {why} leaves")
-    return segment.mtu
-
-
-def _mtu_left(segment: SegmentSpec, hosts: Mapping[str, Host]) -> tuple[int, str]:
-    """The largest packet that fits everywhere, and what sets that limit. All hosts count: a guest may move."""
-    if segment.mode == "bridged":
-        wires = [uplink.mtu for host in hosts.values() for name, uplink in host.uplinks.items() if name == segment.uplink]
-        return min(wires, default=WIRE_MTU), f'uplink "{segment.uplink}"'
-    underlays = [_underlay_mtu(host) - GENEVE[host.address.version] for host in hosts.values() if host.address]
-    return min(underlays, default=WIRE_MTU - GENEVE[4]), "the overlay"
-
-
-def _underlay_mtu(host: Host) -> int:
-    uplink = underlay_uplink(host)
-    return uplink.mtu if uplink else WIRE_MTU
 
 
 # ---- guests

@@ -4,7 +4,7 @@ import pytest
 
 from tests.topology.sound import SOUND, fabric
 from weft.topology import names
-from weft.topology.resolve import segment_ids
+from weft.topology.resolve_segments import segment_ids
 
 
 def addresses(text: str, lab: bool = False) -> dict[str, list[str]]:

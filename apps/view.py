@@ -1,0 +1,92 @@
+"""One host of a fabric, as its flows are made from it: which segments it has to do with, and how it reaches their members."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from weft.apps.facts import Facts
+from weft.apps.flow import Flow, Group, Meter
+from weft.apps.pipeline import TUNNEL, WIRE
+from weft.topology import names
+from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
+
+Unit = tuple[Flow | Group | Meter, ...]
+"""What is made from one thing, and made anew only when that changes."""
+
+
+class Part(NamedTuple):
+    """A unit to be: its name on the host, and what makes it from which inputs."""
+
+    key: tuple[str, ...]
+    make: Callable[..., Unit]
+    inputs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one host reaches something: the port, and what kind of place is behind it."""
+
+    port: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One segment as one host sees it."""
+
+    segment: Segment
+    local: tuple[Endpoint, ...]
+    remote: tuple[tuple[Endpoint, Way], ...]
+    beyond: tuple[Way, ...]
+    """To the other hosts with members, or to the wire: where group traffic goes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    fabric: Fabric
+    host: Host
+    facts: Facts
+    sites: Mapping[str, Site]
+    """By segment: those with members here, and those that are routed to from here."""
+
+    @property
+    def inhabited(self) -> Iterator[Site]:
+        """The segments with members here."""
+        return (site for site in self.sites.values() if site.local)
+
+    def uplink(self, number: int) -> Uplink:
+        """In the order of names, which numbers the conntrack zones."""
+        return self.host.uplinks[sorted(self.host.uplinks)[number]]
+
+
+def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]]) -> View:
+    """`members`: the endpoints of every segment."""
+    sites = {}
+    routing = any(fabric.segments[name].joined and any(e.host == host.name for e in found) for name, found in members.items())
+    for name, found in members.items():
+        segment = fabric.segments[name]
+        if (segment.joined and routing) or any(endpoint.host == host.name for endpoint in found):
+            sites[name] = _site(host, segment, found)
+    return View(fabric, host, facts, sites)
+
+
+def _site(host: Host, segment: Segment, endpoints: list[Endpoint]) -> Site:
+    local = tuple(endpoint for endpoint in endpoints if endpoint.host == host.name)
+    ways: dict[str, Way] = {}
+    remote = []
+    for endpoint in endpoints:
+        if endpoint.host != host.name and (way := _way(segment, endpoint.host, ways)):
+            remote.append((endpoint, way))
+    if segment.tunnelled:
+        return Site(segment, local, tuple(remote), tuple(ways[name] for name in sorted(ways)) if local else ())
+    wire_way = (Way(names.patch_port(segment.uplink), WIRE),) if segment.mode == "bridged" and segment.uplink else ()
+    return Site(segment, local, tuple(remote), wire_way)
+
+
+def _way(segment: Segment, host: str, ways: dict[str, Way]) -> Way | None:
+    if host not in ways:
+        if segment.tunnelled:
+            ways[host] = Way(names.tunnel_port(host), TUNNEL)
+        elif segment.mode == "bridged" and segment.uplink is not None:
+            ways[host] = Way(names.patch_port(segment.uplink), WIRE)
+    return ways.get(host)
