@@ -49,6 +49,10 @@ class Port:
     ofport: int | None
     """None: not decided yet; -1: Open vSwitch could not open it."""
     error: str
+    profile: str = ""
+    """``external_ids:port-profile``: the segment that a stranger belongs to, as libvirt writes it."""
+    attached_mac: str = ""
+    """``external_ids:attached-mac``: of the guest behind a stranger's port."""
 
 
 @dataclass(frozen=True, slots=True)

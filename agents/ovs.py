@@ -86,7 +86,9 @@ class Switch:
     def _port(self, row: Row, interface: Row, bridge: str) -> Port:
         kind = "" if interface["type"] == "system" else interface["type"]
         ours = row["external_ids"].get(MARK) == self._fabric
-        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "")
+        ids = interface["external_ids"]
+        said = ids.get("port-profile", ""), ids.get("attached-mac", "").lower()
+        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said)
 
     def connected(self, bridge: str) -> bool:
         """Whether a controller is connected to a bridge."""

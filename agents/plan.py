@@ -12,6 +12,7 @@ from typing import NamedTuple
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Observed
 from weft.agents.steps import Action
+from weft.agents.strangers import strangers
 from weft.topology.hostrow import BridgeSpec, EndpointSpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
 from weft.topology.names import namespace, service_namespace
 
@@ -168,6 +169,7 @@ def _links(pairs: Mapping[str, Pair], made: set[str], able: Wanted, seen: Observ
         if not here[nic].up or here[nic].mtu != mtu:
             yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu), key)
     existing = {spec.port for spec in able.values() if isinstance(spec, EndpointSpec) and spec.attach == "port"}
+    existing |= {port.name for port in strangers(able, seen)}
     # What is there already is heard by the kernel until Open vSwitch has it: the host's own traffic goes by such a NIC.
     taken = {name for name in {*nics, *existing} if name in seen.ports and name in here}
     deaf = {*pairs, *taken} if seen.datapath == "netdev" else set()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated
+from weft.agents.strangers import stranger_states
 from weft.topology.hostrow import BridgeSpec, Spec, UplinkSpec
 
 
@@ -17,7 +18,7 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         if isinstance(spec, UplinkSpec):
             said |= _uplink(spec, wanted, seen)
         found[key] = json.dumps(said, separators=(",", ":"))
-    return found
+    return found | dict(stranger_states(wanted, seen))
 
 
 def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:

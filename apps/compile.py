@@ -13,6 +13,7 @@ from weft.apps import admit, bridging, neighbours, translate
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
 from weft.apps.pipeline import GUEST
+from weft.apps.strangers import strangers
 from weft.apps.text import flow_text
 from weft.apps.view import Part, Site, Unit, View, Way, view
 from weft.topology import names
@@ -40,7 +41,7 @@ class Compiler:
         """The programs of all switches of the fabric, by datapath id."""
         self._before, self._now = self._now, {}
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
-        for endpoint in fabric.endpoints.values():
+        for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():

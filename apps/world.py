@@ -15,6 +15,7 @@ from weft.apps.conntrack import Conntrack
 from weft.apps.facts import Facts
 from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
+from weft.apps.strangers import strangers
 from weft.apps.translate import base_flows
 from weft.apps.walk import Hop, LoopError, Switch
 from weft.topology import names
@@ -113,7 +114,8 @@ class World:
 
     def _add_host(self, host: Host, programs: Mapping[int, Program]) -> None:
         fabric, tracker, bridge = self.fabric, Conntrack(), f"{host.name}/{host.bridge}"
-        local = [endpoint for endpoint in fabric.endpoints.values() if endpoint.host == host.name]
+        everyone = (*fabric.endpoints.values(), *strangers(fabric, self._facts))
+        local = [endpoint for endpoint in everyone if endpoint.host == host.name]
         served = [segment for segment in fabric.segments.values() if segment.served]
         peers = [other for other in fabric.hosts.values() if other.name != host.name]
         ports = [endpoint.port for endpoint in local]

@@ -63,6 +63,33 @@ def guests(seen: Seen) -> Iterator[Row]:
         }
 
 
+    yield from _strangers(seen)
+
+
+def _strangers(seen: Seen) -> Iterator[Row]:
+    """Guests that the file does not name, by host and port."""
+    for host, objects in seen.states.items():
+        for key, text in objects.items():
+            kind, _, port = key.partition("/")
+            if kind == "stranger" and host in seen.fabric.hosts:
+                said = json.loads(text)
+                yield {
+                    "endpoint": f"{host}/{port}",
+                    "host": host,
+                    "segment": said["segment"],
+                    "mac": said["mac"],
+                    "ips": [],
+                    "attach": "stranger",
+                    **_stranger_state(seen, said),
+                }
+
+
+def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:
+    if said["segment"] not in seen.fabric.segments:
+        return {"state": "failed", "reason": f'there is no segment "{said["segment"]}"'}
+    return {"state": said["state"], "reason": said["reason"]}
+
+
 def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
     """An endpoint is wired when its port is there and its switch has the flows for it."""
     state, reason = seen.state(endpoint.host, f"endpoint/{endpoint.name}")

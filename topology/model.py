@@ -174,8 +174,8 @@ class Endpoint:
     """With the prefix length of their subnet; empty where the model does not know any."""
     port: str
     """Name of the port on the host's integration bridge, at most 15 bytes."""
-    attach: Literal["tap", "netns", "port", "host"]
-    """``host``: the host's own interface in a segment."""
+    attach: Literal["tap", "netns", "port", "host", "stranger"]
+    """``host``: the host's own interface in a segment; ``stranger``: not of the file, a port that says its segment itself."""
     spoof: bool
     """True: may send from any address (a router guest)."""
     source: Source = field(compare=False)
@@ -184,7 +184,7 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        return f"guests/{self.guest}/nics/{self.nic}"
+        return f"strangers/{self.name}" if self.attach == "stranger" else f"guests/{self.guest}/nics/{self.nic}"
 
 
 @dataclass(frozen=True, slots=True)
