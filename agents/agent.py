@@ -18,6 +18,7 @@ from typing import Any
 
 from weft.agents import steps as s
 from weft.agents.eyes import Eyes
+from weft.agents.hostway import leave_host_way, set_host_way
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
 from weft.agents.plan import Failures, Plan, Wanted, plan
@@ -177,6 +178,12 @@ class Agent:
             case s.SetServices() as step:
                 set_services(step)
                 self._eyes.settle_services(step.digest)
+            case s.SetHostWay() as step:
+                set_host_way(step)
+                self._eyes.settle_host_way(step.digest)
+            case s.LeaveHostWay() as step:
+                leave_host_way(step)
+                self._eyes.settle_host_way("")
             case step:
                 self._eyes.links.apply(step, action.key)  # type: ignore[arg-type]
 

@@ -1,6 +1,7 @@
 """One look of an agent at its host: what the kernel and Open vSwitch have, remembered where nothing can have changed it."""
 
 from weft.agents.ears import Ears
+from weft.agents.hostway import host_way_digest
 from weft.agents.links import Links
 from weft.agents.observed import Observed
 from weft.agents.ovs import Switch
@@ -23,6 +24,7 @@ class Eyes:
         self._sight = Sight(fabric, self.ears)
         self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
         self._digest = ""
+        self._host_way: str | None = None
 
     def observe(self, wanted: Wanted, switch: Switch, store: str, thorough: bool) -> Observed:
         """`thorough`: nothing is taken from memory."""
@@ -39,6 +41,7 @@ class Eyes:
             self.links.deaf(thorough),
             based,
             self._services_are(thorough),
+            self._host_way_is(thorough),
             frozenset(self._sight.renewed),
             protected(store, seen),
         )
@@ -57,6 +60,15 @@ class Eyes:
         elif thorough:
             self._digest = services_digest(self._services)
         return self._digest
+
+    def _host_way_is(self, thorough: bool) -> str:
+        if thorough or self._host_way is None:
+            self._host_way = host_way_digest()
+        return self._host_way
+
+    def settle_host_way(self, digest: str) -> None:
+        """The host's side of the way out through it was just set by ourselves."""
+        self._host_way = digest
 
     def forget_base(self, bridge: str) -> None:
         self._based.pop(bridge, None)

@@ -70,6 +70,8 @@ class Observed:
     """Uplink bridges that have their base flow, and the ports whose untranslated packets stay inside."""
     services: str = ""
     """Digest of what the service namespace was set to."""
+    host_way: str = ""
+    """Digest of what the host's side of the way out through it was set to."""
     renewed: frozenset[str] = frozenset()
     """Links that were removed and made again since the last look."""
     protected: Mapping[str, str] = field(default_factory=dict)

@@ -6,16 +6,19 @@ touched; a link or a bridge that has a name of ours and not our mark is a failur
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import IPv4Interface, ip_address, ip_network
 from typing import NamedTuple
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Observed
+from weft.agents.observed import HERE, Link, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
-from weft.topology.hostrow import BridgeSpec, EndpointSpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.hostrow import BridgeSpec, EndpointSpec, HostWaySpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.model import HOST_UPLINK
 from weft.topology.names import namespace, service_namespace
 
+WAY_MTU = 1500
+"""Of the link between the service namespace and its host."""
 Wanted = Mapping[str, Spec]
 Failures = dict[str, tuple[str, str]]
 """By object: state (``waiting`` or ``failed``) and reason."""
@@ -53,6 +56,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *_ports(able, seen, anew),
         *_addresses(able, seen),
     ]
+    actions += _host_way(able, seen)
     if not _moving(able, seen):
         actions += _services(able, seen, services)
     return Plan(actions, failures)
@@ -78,10 +82,22 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
                 failures[key] = "waiting", f"there is no port {spec.port} yet"
             elif spec.port in seen.ports and seen.ports[spec.port].bridge != spec.bridge:
                 failures[key] = "failed", f"port {spec.port} is in bridge {seen.ports[spec.port].bridge}: take it out first"
+        elif isinstance(spec, HostWaySpec) and (taken := _in_use(spec, here)):
+            failures[key] = "failed", taken
         name = spec.name if isinstance(spec, BridgeSpec) else spec.bridge if isinstance(spec, UplinkSpec) else ""
         if name in seen.bridges and not seen.bridges[name].ours:
             failures[key] = "failed", f"a bridge {name} is there that is not weft's: rename or remove it"
     return failures
+
+
+def _in_use(spec: HostWaySpec, here: Mapping[str, Link]) -> str:
+    """A network that the host itself has elsewhere, as libvirt's own `default` on virbr0."""
+    for network in map(ip_network, spec.networks):
+        for link in here.values():
+            for route, _ in link.routes if link.name != spec.port else ():
+                if route != "default" and (other := ip_network(route)).version == network.version and network.overlaps(other):
+                    return f"{network} is in use on {link.name} of this host: give the segment another subnet, or take {link.name} down"
+    return ""
 
 
 def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Pair]:
@@ -92,6 +108,8 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
             yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu))
         elif isinstance(spec, ServiceSpec):
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.inside, spec.mac, spec.mtu))
+        elif isinstance(spec, HostWaySpec):
+            yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.port, spec.mac, WAY_MTU))
         elif isinstance(spec, UplinkSpec) and spec.exit is not None:
             mac = seen.links[HERE][spec.nic].mac
             yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac, spec.mtu))
@@ -107,9 +125,10 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iter
 
     A port whose device is gone or made `anew` goes too, and comes back behind it: the userspace datapath goes on reading the old one.
     """
-    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in wanted.values()}
+    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in wanted.values() if not isinstance(spec, HostWaySpec)}
     ports = {port.name for port in _wanted_ports(wanted)}
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
+    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             yield from _give_back(bridge.name, seen)
@@ -172,7 +191,8 @@ def _links(pairs: Mapping[str, Pair], made: set[str], able: Wanted, seen: Observ
     existing |= {port.name for port in strangers(able, seen)}
     # What is there already is heard by the kernel until Open vSwitch has it: the host's own traffic goes by such a NIC.
     taken = {name for name in {*nics, *existing} if name in seen.ports and name in here}
-    deaf = {*pairs, *taken} if seen.datapath == "netdev" else set()
+    spoken = {spec.port for spec in able.values() if isinstance(spec, HostWaySpec)}  # no port of a bridge: the host itself hears it
+    deaf = {*pairs, *taken} - spoken if seen.datapath == "netdev" else set()
     if deaf - made != seen.deaf - made or (deaf & made):
         detail = "the kernel leaves these to Open vSwitch"
         yield Action("change", ", ".join(sorted((deaf ^ seen.deaf) | (deaf & made))), detail, s.Deafen(tuple(sorted(deaf))))
@@ -274,6 +294,15 @@ def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
     step = s.SetServices(namespace, segments, ways)
     if seen.services != step.digest:
         yield Action("change", namespace, "routing and addresses of the services", step)
+
+
+def _host_way(able: Wanted, seen: Observed) -> Iterator[Action]:
+    spec = next((spec for spec in able.values() if isinstance(spec, HostWaySpec)), None)
+    if spec is None and seen.host_way:
+        yield Action("remove", "way out", "through the host", s.LeaveHostWay())
+    step = s.SetHostWay(spec.port, spec.networks) if spec else None
+    if step and seen.host_way != step.digest:
+        yield Action("change", step.port, f"way out through the host for {', '.join(step.networks)}", step, f"way/{HOST_UPLINK}")
 
 
 def way_out(spec: UplinkSpec, able: Wanted, seen: Observed) -> s.Way | None:

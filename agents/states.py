@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated
+from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
-from weft.topology.hostrow import BridgeSpec, Spec, UplinkSpec
+from weft.topology.hostrow import BridgeSpec, HostWaySpec, Spec, UplinkSpec
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -24,6 +25,9 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
 def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, BridgeSpec):
         return ("wired", "") if spec.name in seen.bridges else ("waiting", f"bridge {spec.name} is not there yet")
+    if isinstance(spec, HostWaySpec):
+        made = spec.port in seen.links.get(HERE, {}) and seen.host_way == SetHostWay(spec.port, spec.networks).digest
+        return ("wired", "") if made else ("waiting", "the host's side of it is not set yet")
     name = spec.nic if isinstance(spec, UplinkSpec) else spec.port
     port = seen.ports.get(name)
     if port is None or port.ofport is None:

@@ -163,9 +163,27 @@ class SetServices:
         return f"{digest(repr(self), 64):016x}"
 
 
+@dataclass(frozen=True, slots=True)
+class SetHostWay:
+    """The host's side of the way out through it: address, routes back, translation behind its own address."""
+
+    port: str
+    networks: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Kept in the host's rules, so that the same is not done again."""
+        return f"{digest(repr(self), 64):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveHostWay:
+    """Nothing leaves through the host any more: its rules go."""
+
+
 OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices
+Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from weft.topology.errors import WeftError
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
+    HostWaySpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
@@ -149,5 +150,7 @@ def _detail(spec: Spec) -> str:
             return f"{spec.type} to {spec.remote}"
         case ServiceSpec():
             return f"gateway {', '.join(spec.addresses)}"
+        case HostWaySpec():
+            return f"out through the host for {', '.join(spec.networks)}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))

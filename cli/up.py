@@ -13,10 +13,12 @@ from typing import Annotated
 
 import typer
 
+from weft.agents.agent import this_host
 from weft.agents.ovs import MARK
 from weft.cli.agent import open_vswitch
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose
+from weft.cli.default import default_file, host_name
 from weft.cli.processes import LevelOption, run
 from weft.cli.stores import is_lab
 from weft.topology.errors import WeftError
@@ -37,17 +39,22 @@ AGAIN = 1.0
 
 @app.command()
 def up(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file.")],
-    host: Annotated[str, typer.Option(help="Which of its hosts this machine is.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="[FILE]", help="The fabric file; default: /etc/weft/default.yaml, one network as a new libvirt gives it."),
+    ] = "",
+    host: Annotated[str, typer.Option(help="Which of its hosts this machine is.", show_default="its hostname, or the only one")] = "",
     db: Annotated[Path | None, typer.Option(help="The store's file.", show_default="/var/lib/weft/FABRIC/store.db")] = None,
     level: LevelOption = "info",
 ) -> None:
     """Store, controller and agent of one host in one go, until SIGTERM; what is wired stays wired then."""
-    proposal = propose(file, lab=False)
-    if host not in proposal.fabric.hosts:
-        raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')
     if os.geteuid():
         raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
+    own = host_name(this_host())
+    proposal = propose(file or str(default_file(own)), lab=False)
+    host = host or (own if own in proposal.fabric.hosts or len(proposal.fabric.hosts) != 1 else next(iter(proposal.fabric.hosts)))
+    if host not in proposal.fabric.hosts:
+        raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')
     if is_lab(proposal.fabric.name):
         raise WeftError(f"{proposal.fabric.name} runs as a lab on this machine: weft lab down {proposal.fabric.name}")
     asyncio.run(_unclaimed(proposal.fabric.name, host, open_vswitch()))

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from weft.topology import names
 from weft.topology.check_segments import is_usable, overlap
 from weft.topology.document import Document, Faults
-from weft.topology.model import Address, Endpoint, Host, Interface
+from weft.topology.model import HOST_UPLINK, Address, Endpoint, Host, Interface
 from weft.topology.schema import Guest, Nic, Uplink
 from weft.topology.schema import Host as HostSpec
 from weft.topology.yaml12 import Path
@@ -101,7 +101,7 @@ def _plugged(document: Document) -> Complaints:
 def _needed_wire(document: Document, guest: Guest, nic: Nic) -> str | None:
     host = document.spec.hosts.get(guest.host)
     segment = document.spec.segments.get(nic.segment or "")
-    if host is None or segment is None or segment.uplink is None or segment.mode == "isolated":
+    if host is None or segment is None or segment.uplink in (None, HOST_UPLINK) or segment.mode == "isolated":
         return None
     return None if segment.uplink in host.wires else segment.uplink
 

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 from weft.topology.complaints import suggestion
 from weft.topology.document import KINDS, Document, Faults
+from weft.topology.model import HOST_UPLINK
 from weft.topology.schema import AttachMacvtap, AttachVf, Guest, MacvtapNic, Nic, Pf
 from weft.topology.yaml12 import Path
 
@@ -137,8 +138,11 @@ def _wires(document: Document, there: Known) -> Complaints:
     """Physical networks go by the names that hosts give their uplinks."""
     whole = not any(path[0] == "hosts" for path in document.broken)
     for path, segment in document.items("segments"):
-        if whole and segment.uplink is not None and segment.uplink not in _all_wires(document):
+        if whole and segment.uplink not in (None, HOST_UPLINK) and segment.uplink not in _all_wires(document):
             yield (*path, "uplink"), f'no host has an uplink "{segment.uplink}"{suggestion(segment.uplink, there.uplinks)}'
+    for path, host in document.items("hosts"):
+        if HOST_UPLINK in host.uplinks:
+            yield (*path, "uplinks", HOST_UPLINK), f'"{HOST_UPLINK}" is a word of the language: the way the host itself goes'
     wires = there.uplinks | {segment.uplink for segment in document.spec.segments.values() if segment.uplink}
     for path, host in document.items("hosts"):
         hardware = [("sriov", name, pf.uplink) for name, pf in host.sriov.items()]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from weft.topology.document import Document, Faults
-from weft.topology.model import Address, Network
+from weft.topology.model import HOST_UPLINK, Address, Network
 from weft.topology.schema import Dhcp, Segment
 from weft.topology.yaml12 import Path
 
@@ -32,6 +32,8 @@ def _mode(segment: Segment) -> Complaints:
         yield ("subnets",), "a nat segment needs an IPv4 subnet"
     if mode == "routed" and not segment.subnets:
         yield ("subnets",), "a routed segment needs a subnet"
+    if mode != "nat" and segment.uplink == HOST_UPLINK:
+        yield ("uplink",), f"uplink host, the way the host itself goes, is for nat segments, this one is {mode}"
     if mode != "bridged" and segment.vlan is not None:
         yield ("vlan",), f"vlan is the tag of a bridged segment, this one is {mode}"
     if segment.mtu is not None and segment.mtu < V6_MTU_MIN and segment.ipv6:
@@ -92,6 +94,8 @@ def _dhcp(segment: Segment) -> Complaints:
 def _outward(segment: Segment) -> Complaints:
     if segment.forwards and segment.mode != "nat":
         yield ("forwards",), f"forwards are for nat segments, this one is {segment.mode}"
+    if segment.forwards and segment.uplink == HOST_UPLINK:
+        yield ("forwards",), "forwards need an uplink of the fabric: with uplink host only the host's own kernel translates"
     for place, route in enumerate(segment.routes):
         if not any(route.via in subnet for subnet in segment.subnets):
             yield ("routes", place), f"route via {route.via}, which is in none of its subnets"

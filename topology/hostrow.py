@@ -71,6 +71,18 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HostWaySpec:
+    """The way out through the host itself, for nat segments with ``uplink: host``. Key: ``way/host``."""
+
+    port: str
+    """Name of both ends of the pair between the host and its service namespace."""
+    mac: str
+    """Of the namespace's end."""
+    networks: tuple[str, ...]
+    """Subnets whose packets leave this way, behind the host's own address."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """One NIC of a guest of this host. Key: ``endpoint/web1.eth0``."""
 
@@ -90,12 +102,13 @@ class EndpointSpec:
     segment: str
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | EndpointSpec
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
     "tunnel": TunnelSpec,
     "service": ServiceSpec,
+    "way": HostWaySpec,
     "endpoint": EndpointSpec,
 }
 

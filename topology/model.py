@@ -75,6 +75,7 @@ class Segment:
     """1 to 2**24-1: tunnel key, and register value in the pipeline."""
     subnets: tuple[Subnet, ...]
     uplink: str | None
+    """A physical network, or `HOST_UPLINK`."""
     vlan: int | None
     """Tag on the uplink, 1-4094; None: untagged (or no uplink)."""
     mtu: int
@@ -150,6 +151,10 @@ class Host:
     @property
     def path(self) -> str:
         return f"hosts/{self.name}"
+
+
+HOST_UPLINK = "host"
+"""As the uplink of a nat segment: no physical network of the fabric, but whatever way the host itself goes, behind its own address."""
 
 
 def underlay_uplink(host: Host) -> Uplink | None:

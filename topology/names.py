@@ -14,7 +14,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 
 from collections.abc import Iterable
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 IFNAME_MAX = 15
 """Longest interface name in bytes: IFNAMSIZ less the closing NUL (netdevice(7))."""
@@ -121,6 +121,10 @@ def address_slot(network: IPv4Network | IPv6Network, name: str) -> int:
     size = min(network.num_addresses - 2, 1 << 32) if network.num_addresses > 2 else 1
     return digest(f"ip/{network}/{name}", 64) % size
 
+
+HOST_WAY = IPv4Interface("169.254.122.9/30"), IPv4Interface("169.254.122.10/30")
+HOST_WAY_6 = IPv6Interface("fe80::7a:9/64"), IPv6Interface("fe80::7a:a/64")
+"""The link between a host and its service namespace, for what leaves by the way the host itself goes: the host's end, the namespace's."""
 
 HAIRPIN = IPv4Address("169.254.122.1")
 """What a guest looks like to its own host, or to another guest, when it came by the host's uplink address."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from weft.topology import names
-from weft.topology.hostrow import BridgeSpec, EndpointSpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
-from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
+from weft.topology.hostrow import BridgeSpec, EndpointSpec, HostWaySpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Host, Segment, Uplink
 
 Row = tuple[str, Spec]
 
@@ -23,6 +23,7 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         if tunnels:
             row |= _tunnels(fabric, host)
         row |= _services(fabric, host, local[name])
+        row |= _host_way(fabric, host)
         row |= _endpoints(fabric, host, local[name])
         rows[name] = row
     return rows
@@ -67,6 +68,14 @@ def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row
             port = names.service_port(name)
             mac = segment.gateway_mac
             yield f"service/{name}", ServiceSpec(name, port, host.bridge, port, mac, addresses, segment.mtu, uplink)
+
+
+def _host_way(fabric: Fabric, host: Host) -> Iterator[Row]:
+    segments = [segment for segment in fabric.segments.values() if segment.uplink == HOST_UPLINK]
+    if segments:
+        networks = tuple(str(subnet.network) for segment in segments for subnet in segment.subnets)
+        mac = names.mac(fabric.name, f"way/{host.name}")
+        yield f"way/{HOST_UPLINK}", HostWaySpec(names.exit_port(HOST_UPLINK), mac, networks)
 
 
 def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:

@@ -20,12 +20,12 @@ class Host:
         self.ports = {name: Port(name, "br-theirs", False, "", {}, 1, "") for name in ("br-theirs", "vnet0")}
         self.deaf: frozenset[str] = frozenset()
         self.based: dict[str, frozenset[str]] = {}
-        self.services = ""
+        self.services = self.host_way = ""
         self.datapath = "netdev"
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
-        return Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services)
+        return Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -109,6 +109,13 @@ class Host:
         link = self.links[HERE][step.name]
         routes = (("default", step.gateway),) if step.gateway else ()
         self.links[HERE][step.name] = replace(link, up=True, addresses=(*link.addresses, step.address), routes=link.routes + routes)
+
+    def _SetHostWay(self, step: s.SetHostWay, key: str) -> None:
+        assert step.port in self.links[HERE]
+        self.host_way = step.digest
+
+    def _LeaveHostWay(self, step: s.LeaveHostWay, key: str) -> None:
+        self.host_way = ""
 
     def _SetServices(self, step: s.SetServices, key: str) -> None:
         assert all(segment.inside in self.links[step.namespace] for segment in step.segments)
