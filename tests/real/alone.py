@@ -9,7 +9,7 @@ from shlex import quote
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "LANG": "C.UTF-8"}
-PRIVATE = ("/run/weft", "/run/netns", "/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/weft")
+PRIVATE = ("/run/weft", "/run/netns", "/run/openvswitch", "/etc/openvswitch", "/var/log/openvswitch", "/var/lib/weft", "/etc/weft")
 FIRST = """
 trap '' CHLD
 for folder in {folders}; do mkdir -p $folder && mount -t tmpfs private $folder || exit; done
