@@ -6,7 +6,7 @@ from                                         admitted
 a guest whose addresses are known            its MAC with its own IPv4, ARP, IPv6 and ND, and a probe for a free address
 a guest whose addresses are not known        its MAC with any address
 a guest with ``spoof: true``                 anything but the gateway's MAC; it is learned
-a tunnel                                     what carries the key of a segment of this host
+a tunnel                                     what carries the key of a segment of this host; of a gateway what it routes
 an uplink                                    what carries the segment's tag (or none) and no MAC of a guest of this host
 the service namespace                        everything
 ===========================================  ==================================================================
@@ -17,7 +17,7 @@ probes), RFC 4861 and 4862 (ND and duplicate address detection), RFC 7113 (RA gu
 
 from ipaddress import IPv4Interface, IPv6Interface
 
-from weft.apps.fields import UDP
+from weft.apps.fields import IP, IPV6, UDP
 from weft.apps.flow import Action, Flow, Given, Goto, PopVlan, Port, match
 from weft.apps.pipeline import (
     ADMIT,
@@ -41,6 +41,7 @@ what it sends otherwise; a port whose sender is not checked by address."""
 
 RARP = 0x8035
 MULTICAST = (0x010000000000, 0x010000000000)
+UNICAST = (0, 0x010000000000)
 PIPELINE = ("pipeline",)
 
 
@@ -97,10 +98,18 @@ def _own_v6(endpoint: Endpoint, addresses: list[IPv6Interface]) -> list[tuple[in
 
 
 def tunnel(segment: Segment) -> tuple[Flow, ...]:
-    """What comes from other hosts. The gateway is the same on every host and never crosses a tunnel."""
-    forged = ADMIT.flow(GUARD, match(tun_id=segment.id, eth_src=segment.gateway_mac), why=(segment.path,))
-    enter = _enter(segment, TUNNEL, stranger=segment.strangers)
-    return forged, ADMIT.flow(ANY, match(tun_id=segment.id), *enter, why=(segment.path,))
+    """What comes from other hosts. The gateway is the same on every host: what it says of itself never crosses a tunnel, only what
+    it routes, and its questions for the addresses of guests.
+    """
+    why, enter = (segment.path,), _enter(segment, TUNNEL, stranger=segment.strangers)
+    gateway: dict[str, Given] = {"tun_id": segment.id, "eth_src": segment.gateway_mac}
+    flows = [ADMIT.flow(GUARD, match(**gateway), why=why), ADMIT.flow(ANY, match(tun_id=segment.id), *enter, why=why)]
+    if segment.joined:
+        alone: dict[str, Given] = {**gateway, "eth_dst": UNICAST}
+        routed: tuple[dict[str, Given], ...] = ({"eth_type": IP}, {"eth_type": IPV6}, {"arp_op": 1})
+        flows += [ADMIT.flow(GUARD + 1, match(**alone, **kind), *_enter(segment, TUNNEL), why=why) for kind in routed]
+        flows += [ADMIT.flow(GUARD + 2, match(**gateway, icmpv6_type=kind), why=why) for kind in (134, 136, 137)]
+    return tuple(flows)
 
 
 def wire(segment: Segment, patch: str) -> tuple[Flow, ...]:

@@ -5,7 +5,7 @@
 `forward`   (segment, MAC) of a known guest: its port, the tunnel to its host, or the uplink; a group address: `flood`;
             an unknown one: `macs`, then `flood` where strangers live, the end elsewhere
 `flood`     from a guest: every member's port here, the tunnel to each host with members, the uplink; from anywhere else: ports here
-`protect`   what came by a tunnel, a wire or from the services does not leave by one of the same kind
+`protect`   what came by a tunnel does not leave by one, nor by the wire what came by it or from the services
 `emit`      tunnel key or tag, and out
 ==========  ==============================================================================================
 """
@@ -60,7 +60,7 @@ KNOWN, GROUP, UNKNOWN = 100, 50, 10
 
 def defaults() -> tuple[Flow, ...]:
     """The flows that are the same on every integration bridge."""
-    horizon = ((TUNNEL, TUNNEL), (WIRE, WIRE), (SERVICE, TUNNEL), (SERVICE, WIRE))
+    horizon = ((TUNNEL, TUNNEL), (WIRE, WIRE), (SERVICE, WIRE))
     return (
         CONDITION.flow(0, match(), Goto(LEARN.number), why=PIPELINE),
         LEARN.flow(0, match(), Goto(SERVE.number), why=PIPELINE),

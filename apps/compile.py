@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from weft.apps import admit, bridging, neighbours, translate
+from weft.apps import admit, bridging, neighbours, routing, translate
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
 from weft.apps.pipeline import GUEST
@@ -123,7 +123,7 @@ def _segment(site: Site) -> Iterator[Part]:
         yield Part(("reach", endpoint.name), known, (endpoint, segment, way))
 
 
-INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (switching,)
+INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (switching, routing.parts)
 """What apps want of the integration bridge of a host."""
 
 UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (translate.parts,)

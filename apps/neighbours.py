@@ -1,7 +1,8 @@
 """Who has this address: ARP and ND for what the model knows go to the owner alone, and to the gateway only from its own host.
 
 A question for a known guest's address has its receiver rewritten to the owner's MAC and goes on as unicast; nothing is crafted in
-flows, the owner answers itself. A question for the gateway, and all traffic for its MAC, goes to the service port of the asker's host.
+flows, the owner answers itself. A question for the gateway goes to the service port of the asker's host, and so does all traffic for
+its MAC where the segment is isolated; elsewhere that is routed (`weft.apps.routing`).
 """
 
 from ipaddress import IPv4Address
@@ -41,4 +42,6 @@ def gateway(segment: Segment, port: str) -> tuple[Flow, ...]:
     if any(address.version == 6 for address in addresses):
         addresses.append(link_local(segment.gateway_mac))
     asked = (SERVE.flow(GATEWAY, match(**here, **question(address)), *serve, why=(segment.path,)) for address in addresses)
+    if segment.joined:  # the rest is routed: `weft.apps.routing`
+        return tuple(asked)
     return (*asked, SERVE.flow(TRAFFIC, match(**here, eth_dst=segment.gateway_mac), *serve, why=(segment.path,)))

@@ -88,9 +88,10 @@ class World:
         asker = self.stations[station]
         for reached, arrived in self.send(station, packet).delivered:
             reply = p.answer(arrived, reached.mac, reached.own)
-            if reply is None:
+            by = self._sender(reached, reply) if reply else None
+            if reply is None or by is None:
                 continue
-            for delivery in self._run(reached.place, reply, reached).delivered:
+            for delivery in self._run(by.place, {**reply, "eth_src": mac_number(by.mac)}, by).delivered:
                 if delivery.station == asker and delivery.packet["eth_dst"] == mac_number(asker.mac):
                     return delivery.packet
         return None
@@ -109,6 +110,16 @@ class World:
             return False
         reply = self.ask(station, p.echo(asker.mac, found["eth_src"], source.ip, target))
         return reply is not None and p.addresses(reply) == (target, source.ip)
+
+    def _sender(self, reached: Station, reply: Packet) -> Station | None:
+        """By which of its NICs a guest answers: its kernel looks at the address, not at where the question came in."""
+        endpoint, ends = self.fabric.endpoints.get(reached.name), p.addresses(reply)
+        if endpoint is None or ends is None or ("icmpv6_type" in reply and reply["icmpv6_type"] == 136):
+            return reached
+        own = [self.stations[each.name] for each in self.fabric.guests[endpoint.guest].endpoints]
+        near = [station for station in own if any(ends[1] in network.network for network in station.addresses)]
+        ways = near or [station for station in own if any(gateway.version == ends[1].version for gateway in station.gateways)]
+        return reached if reached in near else next(iter(ways), None)
 
     # ---- the pieces
 

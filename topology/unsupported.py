@@ -46,7 +46,6 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
 def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
     served = segment.mode != "bridged"
     table = {
-        "mode": (segment.mode == "routed", "mode routed is"),
         "dhcp": (segment.dhcp is not False, "dhcp is"),
         "dns": (segment.dns, "dns is"),
         "forwards": (bool(segment.forwards), "port forwarding is"),

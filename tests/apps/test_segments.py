@@ -96,14 +96,6 @@ def test_a_broadcast_on_a_vlan_stays_on_the_vlan(here: World) -> None:
     assert walk.to == ("lan2.eth0",)
 
 
-def test_the_gateway_never_crosses_a_tunnel(here: World) -> None:
-    web = here.stations["web1.eth0"]
-    question = p.question(web.mac, web.own[0], ip_address("192.168.122.1"))
-    assert here.send("web1.eth0", question).to == ("office@kvm1",)
-    gateway = here.stations["office@kvm1"]
-    assert here.send(gateway.name, p.question(gateway.mac, gateway.own[0], ip_address("192.168.122.11"))).to == ()
-
-
 def test_a_stranger_on_the_wire_is_learned_and_then_reached_alone(here: World) -> None:
     router = here.stations["router.eth0"]
     stranger = "0e:00:00:00:77:77"
