@@ -120,7 +120,9 @@ class Switch:
                 self._track(action, run)
             case f.Learn():
                 self._learn(action, run.packet)
-            case f.ToGroup() | f.ToMeter():
+            case f.ToMeter():
+                pass  # a walk is one packet, and that is never too much
+            case f.ToGroup():
                 raise NotImplementedError(f"{action} is not walked yet")
             case _:
                 self._edit(action, run.packet)
