@@ -1,7 +1,8 @@
 """Conntrack and NAT as the flows see them: zones of connections, good enough to walk packets through.
 
-What it leaves out: time-outs, TCP's own states, related ICMP errors, helpers. A connection is established once it is committed, as in
-Open vSwitch's userspace datapath.
+What it leaves out: time-outs, TCP's own states, helpers. A connection is established once it is committed, as in Open vSwitch's userspace
+datapath. A tracked packet has the tuple of its connection's first packet in the ``ct_nw_…`` fields (ovs-fields(7)), an ICMP error that
+of the connection it is about.
 """
 
 from dataclasses import dataclass
@@ -35,8 +36,11 @@ class Conntrack:
     def track(self, zone: int, packet: Packet, commit: bool, nat: Nat | None) -> Packet:
         """The packet with ct_state set and, where `nat` says so, translated."""
         seen, connections = tuple_of(packet), self._zones.setdefault(zone, {})
+        about = quoted(packet)
+        if about is not None:
+            return _related(packet, zone, about, connections.get(about))
         if seen is None:
-            return {**packet, "ct_state": CT_STATE["trk"] | CT_STATE["inv"], "ct_zone": zone}
+            return _invalid(packet, zone)
         connection = connections.get(seen)
         state = CT_STATE["trk"] | (CT_STATE["est"] if connection else CT_STATE["new"])
         if connection is None:
@@ -45,10 +49,37 @@ class Conntrack:
                 connections[connection.forward] = connections[connection.back] = connection
         answering = seen == connection.back and seen != connection.forward
         state |= CT_STATE["rpl"] if answering else 0
-        tracked = {**packet, "ct_state": state, "ct_zone": zone}
+        tracked = {**packet, "ct_state": state, "ct_zone": zone, **_original(packet, connection)}
         if nat is None:
             return tracked
         return _rewritten(tracked, connection.forward if answering else connection.back)
+
+
+def _invalid(packet: Packet, zone: int) -> Packet:
+    return {**packet, "ct_state": CT_STATE["trk"] | CT_STATE["inv"], "ct_zone": zone}
+
+
+def _related(packet: Packet, zone: int, about: Tuple, connection: Connection | None) -> Packet:
+    """An ICMP error goes the other way than the packet that it quotes."""
+    if connection is None:
+        return _invalid(packet, zone)
+    answering = CT_STATE["rpl"] if about == connection.forward else 0
+    state = CT_STATE["trk"] | CT_STATE["rel"] | answering
+    return {**packet, "ct_state": state, "ct_zone": zone, **_original(packet, connection)}
+
+
+def _original(packet: Packet, connection: Connection) -> Packet:
+    proto, src, sport, dst, dport = connection.forward
+    ends = ("ct_nw_src", "ct_nw_dst") if "ip_src" in packet else ("ct_ipv6_src", "ct_ipv6_dst")
+    return {ends[0]: src, ends[1]: dst, "ct_nw_proto": proto, "ct_tp_src": sport, "ct_tp_dst": dport}
+
+
+def quoted(packet: Packet) -> Tuple | None:
+    """The tuple of the packet that an ICMP error quotes (`weft.apps.packet.error`)."""
+    if "quoted_proto" not in packet:
+        return None
+    proto, src, sport, dst, dport = (packet[f"quoted_{part}"] for part in ("proto", "src", "sport", "dst", "dport"))
+    return proto, src, sport, dst, dport
 
 
 def tuple_of(packet: Packet) -> Tuple | None:

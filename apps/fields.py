@@ -39,11 +39,13 @@ class Field:
 _ARP = (("eth_type", ARP),)
 _IP = (("eth_type", IP),)
 _IPV6 = (("eth_type", IPV6),)
+_CT4, _CT6 = _IP, _IPV6  # and a ct_state that says "tracked and not invalid", which has a mask
 _ICMP6 = (("eth_type", IPV6), ("ip_proto", ICMPV6))
 
 FIELDS: Mapping[str, Field] = {
     f.name: f
     for f in (
+        Field("conj_id", 32, NXM1, 37),
         Field("in_port", 32, BASIC, 0),
         Field("eth_src", 48, BASIC, 4),
         Field("eth_dst", 48, BASIC, 3),
@@ -79,6 +81,13 @@ FIELDS: Mapping[str, Field] = {
         Field("ct_zone", 16, NXM1, 106),
         Field("ct_mark", 32, NXM1, 107),
         Field("ct_label", 128, NXM1, 108),
+        Field("ct_nw_src", 32, NXM1, 120, _CT4),
+        Field("ct_ipv6_src", 128, NXM1, 122, _CT6),
+        Field("ct_nw_dst", 32, NXM1, 121, _CT4),
+        Field("ct_ipv6_dst", 128, NXM1, 123, _CT6),
+        Field("ct_nw_proto", 8, NXM1, 119),
+        Field("ct_tp_src", 16, NXM1, 124),
+        Field("ct_tp_dst", 16, NXM1, 125),
         Field("metadata", 64, BASIC, 2),
     )
 }

@@ -209,8 +209,18 @@ class ToMeter:
     meter: int
 
 
+@dataclass(frozen=True, slots=True)
+class Conjunction:
+    """This flow is one of the `dimension`-th (from 0) of `of` dimensions of conjunction `number` (ovs-fields(7), conj_id): a packet that
+    meets a flow of each of them is looked up again with conj_id. No other kind of action stands beside it."""
+
+    number: int
+    dimension: int
+    of: int
+
+
 Action = (
-    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter
+    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter | Conjunction
 )  # fmt: skip
 
 

@@ -51,6 +51,17 @@ def segment_of(kind: str, src: str, dst: str | int, source: Address, target: Add
     return datagram(src, dst, source, target, TCP if kind == "tcp" else UDP, **ports)
 
 
+def error(about: Packet, src: str, dst: str | int, source: Address) -> Packet:
+    """"Unreachable" for a TCP or UDP packet, from the address `source` to its sender. What it quotes of it is in ``quoted_…``, which no
+    match knows (RFC 792, RFC 4443, 3.1)."""
+    ends = addresses(about)
+    assert ends is not None
+    kind = "tcp" if "tcp_src" in about else "udp"
+    ports = {"quoted_sport": about[f"{kind}_src"], "quoted_dport": about[f"{kind}_dst"]}
+    quote = {"quoted_proto": about["ip_proto"], "quoted_src": int(ends[0]), "quoted_dst": int(ends[1]), **ports}
+    return {**echo(src, dst, source, ends[0], (3, 1)), **quote}
+
+
 def addresses(packet: Packet) -> tuple[Address, Address] | None:
     """Source and target of an IPv4 or IPv6 packet."""
     if "ip_src" in packet:

@@ -14,10 +14,11 @@ RESERVED = {
     f.CONTROLLER: "CONTROLLER",
     f.LOCAL: "LOCAL",
 }
-_V4 = {"ip_src", "ip_dst", "arp_spa", "arp_tpa"}
-_V6 = {"ipv6_src", "ipv6_dst", "nd_target"}
+_V4 = {"ip_src", "ip_dst", "arp_spa", "arp_tpa", "ct_nw_src", "ct_nw_dst"}
+_V6 = {"ipv6_src", "ipv6_dst", "nd_target", "ct_ipv6_src", "ct_ipv6_dst"}
 _MAC = {"eth_src", "eth_dst", "arp_sha", "arp_tha", "nd_sll", "nd_tll"}
-_DECIMAL = {"ip_proto", "arp_op", "tcp_src", "tcp_dst", "udp_src", "udp_dst", "icmp_type", "icmpv6_type", "ct_zone"}
+_DECIMAL = {"ip_proto", "arp_op", "tcp_src", "tcp_dst", "udp_src", "udp_dst", "icmp_type", "icmpv6_type", "ct_zone",
+            "ct_nw_proto", "ct_tp_src", "ct_tp_dst", "conj_id"}  # fmt: skip
 
 
 def flow_text(flow: f.Flow, tables: Mapping[int, str] = {}) -> str:
@@ -127,3 +128,5 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return f"group:{group}"
         case f.ToMeter(meter):
             return f"meter:{meter}"
+        case f.Conjunction(number, dimension, of):
+            return f"conjunction({number},{dimension + 1}/{of})"

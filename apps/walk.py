@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from weft.apps import flow as f
+from weft.apps.classifier import Classifier
 from weft.apps.conntrack import Conntrack
 from weft.apps.fields import FIELDS
 from weft.apps.packet import Packet
@@ -32,42 +33,6 @@ class Sent(NamedTuple):
 
 class LoopError(Exception):
     """A packet looked tables up more often than a switch allows (Open vSwitch: 4096 a packet)."""
-
-
-Key = tuple[tuple[str, int | None], ...]
-
-
-class Classifier:
-    """The flows of one table by the shape of their match, the way a switch's tuple space search has them."""
-
-    def __init__(self) -> None:
-        self._shapes: dict[Key, dict[tuple[int, ...], f.Flow]] = {}
-
-    def add(self, flow: f.Flow, ports: dict[str, int]) -> None:
-        shape = tuple((term.field, term.mask) for term in flow.match)
-        values = tuple(ports[term.value.name] if isinstance(term.value, f.Port) else term.value for term in flow.match)
-        held = self._shapes.setdefault(shape, {})
-        if values not in held or held[values].priority <= flow.priority:
-            held[values] = flow
-
-    def find(self, packet: Packet) -> f.Flow | None:
-        best: f.Flow | None = None
-        for shape, held in self._shapes.items():
-            values = _values(shape, packet)
-            found = held.get(values) if values is not None else None
-            if found is not None and (best is None or found.priority > best.priority):
-                best = found
-        return best
-
-
-def _values(shape: Key, packet: Packet) -> tuple[int, ...] | None:
-    values = []
-    for field, mask in shape:
-        value = packet.get(field)
-        if value is None:
-            return None
-        values.append(value if mask is None else value & mask)
-    return tuple(values)
 
 
 @dataclass(slots=True)
@@ -182,7 +147,7 @@ class Switch:
 
     def _send(self, number: int, run: Run) -> None:
         if number in self._names:
-            headers = {field: value for field, value in run.packet.items() if field not in METADATA}
+            headers = {field: value for field, value in run.packet.items() if field not in METADATA and not field.startswith("ct_")}
             run.sent.append(Sent(self._names[number], {**headers, "tun_id": run.packet["tun_id"]}))
 
     def _normal(self, run: Run) -> None:

@@ -109,6 +109,8 @@ def _action(action: f.Action) -> bytes:
             return _nicira(14, Struct("!HB3x").pack(f.IN_PORT & 0xFFFF, table))
         case f.ToGroup(group):
             return _NUMBER.pack(22, 8, group)
+        case f.Conjunction(number, dimension, of):
+            return _nicira(34, Struct("!BBI").pack(dimension, of, number))
         case f.Goto() | f.ToMeter():
             raise ValueError(f"{action} is an instruction: it stands in a flow, not in a list of actions")
 

@@ -89,6 +89,8 @@ def action(p: Any, version: int, one: f.Action) -> Any:  # noqa: C901
             return p.OFPActionDecNwTtl()
         case f.ToGroup(group):
             return p.OFPActionGroup(group)
+        case f.Conjunction(number, dimension, of):
+            return p.NXActionConjunction(dimension, of, number)
         case f.Resubmit(table):
             return p.NXActionResubmitTable(0xFFF8, table)
         case f.Ct() if not (one.nat and one.nat.port and one.exec):  # os-ken forgets the padding between the two

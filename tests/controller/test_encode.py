@@ -30,7 +30,9 @@ from weft.controller.encode import encode, group_body, group_mod, meter_body, me
 from weft.controller.oxm import canonical
 
 versions = st.sampled_from(wire.VERSIONS)
-fields = st.sampled_from([field for field in FIELDS.values() if field.name != "ct_state"])
+UNKNOWN = {"conj_id", "ct_nw_src", "ct_nw_dst", "ct_ipv6_src", "ct_ipv6_dst", "ct_nw_proto", "ct_tp_src", "ct_tp_dst"}
+"""Fields that os-ken does not know: only a switch can tell."""
+fields = st.sampled_from([field for field in FIELDS.values() if field.name not in {"ct_state", *UNKNOWN}])
 
 
 @st.composite
@@ -79,7 +81,8 @@ def test_a_flow_is_what_os_ken_makes_of_it(version, one, actions, goto) -> None:
 
 def test_every_kind_of_action_is_what_os_ken_makes_of_it() -> None:
     compared = 0
-    for flow in flows():
+    known = [flow for flow in flows() if not UNKNOWN & {term.field for term in flow.match}]
+    for flow in known:
         try:
             theirs = osken.flow_mod(wire.V1_4, 5, wire.ADD, flow)
         except (NotImplementedError, AssertionError):  # learn with a limit, scattered bits: only a switch can tell
@@ -87,7 +90,7 @@ def test_every_kind_of_action_is_what_os_ken_makes_of_it() -> None:
         key, entry = encode(flow, {})
         assert wire.flow_mod(wire.V1_4, 5, wire.ADD, key, *entry) == theirs, flow
         compared += 1
-    assert compared > len(flows()) - 5
+    assert compared > len(known) - 5
 
 
 @given(terms(), some_actions)
