@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from weft.apps import admit, bridging, neighbours, routing, translate
+from weft.apps import (
+    admit,
+    bridging,
+    neighbours,
+    policies,
+    routing,
+    translate,
+)  # fmt: skip
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
+from weft.apps.parties import Law
 from weft.apps.pipeline import GUEST
 from weft.apps.strangers import strangers
 from weft.apps.text import flow_text
@@ -43,9 +51,10 @@ class Compiler:
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
         for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)
+        law = Law(fabric, facts)
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():
-            here = view(fabric, host, facts, members)
+            here = view(fabric, host, facts, members, law)
             programs[host.dpid] = self._program(host.name, chain.from_iterable(parts(here) for parts in INTEGRATION_PARTS))
             for number, name in enumerate(sorted(host.uplinks)):
                 made = chain.from_iterable(parts(here, number) for parts in UPLINK_PARTS)
@@ -123,7 +132,11 @@ def _segment(site: Site) -> Iterator[Part]:
         yield Part(("reach", endpoint.name), known, (endpoint, segment, way))
 
 
-INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (switching, routing.parts)
+INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
+    switching,
+    routing.parts,
+    policies.parts,
+)
 """What apps want of the integration bridge of a host."""
 
 UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (translate.parts,)

@@ -33,6 +33,9 @@ class Conntrack:
     def __init__(self) -> None:
         self._zones: dict[int, dict[Tuple, Connection]] = {}
 
+    def inherit(self, other: "Conntrack") -> None:
+        self._zones = other._zones
+
     def track(self, zone: int, packet: Packet, commit: bool, nat: Nat | None) -> Packet:
         """The packet with ct_state set and, where `nat` says so, translated."""
         seen, connections = tuple_of(packet), self._zones.setdefault(zone, {})

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from weft.topology import names
@@ -42,9 +43,17 @@ class Facts:
     strangers: tuple[Stranger, ...] = ()
     dead: frozenset[tuple[str, str]] = frozenset()
     """Service and member that does not answer."""
+    expired: frozenset[str] = frozenset()
+    """Policies whose time is over."""
 
 
-def facts(states: States) -> Facts:
+def expired(fabric: Fabric, now: datetime) -> frozenset[str]:
+    """The policies whose time is over by then."""
+    return frozenset(policy.name for policy in fabric.policies if policy.until is not None and policy.until <= now)
+
+
+def facts(states: States, gone: frozenset[str] = frozenset()) -> Facts:
+    """From what hosts reported, and the policies that are `expired`."""
     uplinks: dict[tuple[str, str], UplinkFact] = {}
     strangers: list[Stranger] = []
     dead: set[tuple[str, str]] = set()
@@ -58,7 +67,7 @@ def facts(states: States) -> Facts:
             elif kind == "member" and json.loads(text)["state"] == "failed":
                 service, _, member = name.partition("/")
                 dead.add((service, member))
-    return Facts(uplinks, tuple(sorted(strangers, key=lambda s: (s.host, s.port))), frozenset(dead))
+    return Facts(uplinks, tuple(sorted(strangers, key=lambda s: (s.host, s.port))), frozenset(dead), gone)
 
 
 def _uplink(state: Mapping[str, str]) -> UplinkFact | None:

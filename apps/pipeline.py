@@ -49,8 +49,10 @@ INTEGRATION = _tables("integration",
     ("macs",      "forward", "what `learn` wrote: outside every diff"),
     ("flood",     "forward", "group traffic and unknown receivers: a copy for each member's port, each member's host, the uplink"),
     ("protect",   "protect", "split horizon; private segments; whose connections are followed"),
-    ("whence",    "protect", "what the client of a connection is: a host, outside, or of the fabric"),
+    ("parties",   "protect", "which end of a connection policies are about, and whether it asks or is asked"),
+    ("whence",    "protect", "what the other end is: a host, outside, or of the fabric"),
     ("audit",     "protect", "policies that decide nothing: what they would drop is counted"),
+    ("note",      "protect", "and told to the controller, once a connection"),
     ("judge",     "protect", "policies, first to last; then what the segment's own rule is"),
     ("settle",    "protect", "connections that were let through are remembered"),
     ("answers",   "emit",    "what a shared address answers comes from that address again"),
@@ -85,7 +87,7 @@ TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UP
 
 (
     ADMIT, CONDITION, LEARN, SERVE, BALANCE, ROUTE, FORWARD, MACS, FLOOD,
-    PROTECT, WHENCE, AUDIT, JUDGE, SETTLE, ANSWERS, EMIT,
+    PROTECT, PARTIES, WHENCE, AUDIT, NOTE, JUDGE, SETTLE, ANSWERS, EMIT,
 ) = INTEGRATION  # fmt: skip
 (
     SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
@@ -105,20 +107,26 @@ ROUTED = Bits("reg1", 9, 1)
 """It was sent to the gateway of a segment that is routed."""
 ROLE = Bits("reg1", 10, 2)
 """Where policies apply: what the endpoint behind `SELF` is in this connection, CLIENT or SERVER."""
-CLASS = Bits("reg1", 12, 2)
-"""What the other end of that connection is: INSIDE, HOST or OUTSIDE."""
+CLASS = Bits("reg1", 12, 3)
+"""What the other end of that connection is: one of the classes below."""
 OUT = Bits("reg2", 0, 16)
 """Number of the port it leaves by."""
-SELF = Bits("reg2", 16, 16)
-"""Number of the port of the endpoint that policies are about."""
 MEMBER = Bits("reg3", 0, 16)
 """Which of the endpoints behind a shared address was chosen."""
+NOTED = Bits("reg3", 16, 16)
+"""The policy that would drop it and decides nothing: its place in the file, from 1."""
+SELF = Bits("reg4", 0, 16)
+"""Number of the port of the endpoint that policies are about."""
+HOME = Bits("reg5", 0, 24)
+"""Its segment."""
 
 GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
 """Places: a guest's port, another host, the uplink, the service namespace."""
 
 CLIENT, SERVER = 1, 2
-INSIDE, HOST, OUTSIDE = 1, 2, 3
+INSIDE, HOST, OUTSIDE, ELSEWHERE, GATEWAY = 1, 2, 3, 4, 5
+"""Classes: of the same address space (the segment, or all that are joined), a host itself, nobody of the fabric, of the fabric and yet only
+reached by the wire, a segment's gateway."""
 
 VLAN_PRESENT = 0x1000
 """In `vlan_vid`: there is a tag (OpenFlow 1.3.5, 7.2.3.7)."""
@@ -141,6 +149,10 @@ def held(*pairs: tuple[Bits, int]) -> dict[str, tuple[int, int]]:
         had_value, had_mask = terms.get(bits.field, (0, 0))
         terms[bits.field] = (had_value | value << bits.low, had_mask | bits.mask)
     return terms
+
+
+FOLLOWED = 0x8000
+"""Conntrack zones from here on are those of address spaces, by a hash of 15 bits (`weft.apps.parties`); the numbers below are fixed ones."""
 
 
 def zones(uplink: int) -> tuple[int, int]:

@@ -124,9 +124,7 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return f"resubmit(,{tables.get(table, table)})"
         case f.Goto(table):
             return f"goto_table:{tables.get(table, table)}"
-        case f.ToGroup(group):
-            return f"group:{group}"
-        case f.ToMeter(meter):
-            return f"meter:{meter}"
+        case f.ToGroup(number) | f.ToMeter(number):
+            return f"{'group' if isinstance(action, f.ToGroup) else 'meter'}:{number}"
         case f.Conjunction(number, dimension, of):
             return f"conjunction({number},{dimension + 1}/{of})"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Meter
+from weft.apps.parties import Law
 from weft.apps.pipeline import TUNNEL, WIRE
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink
@@ -48,6 +49,7 @@ class View:
     facts: Facts
     sites: Mapping[str, Site]
     """By segment: those with members here, and those that are routed to from here."""
+    law: Law
 
     @property
     def inhabited(self) -> Iterator[Site]:
@@ -59,7 +61,7 @@ class View:
         return self.host.uplinks[sorted(self.host.uplinks)[number]]
 
 
-def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]]) -> View:
+def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]], law: Law) -> View:
     """`members`: the endpoints of every segment."""
     sites = {}
     routing = any(fabric.segments[name].joined and any(e.host == host.name for e in found) for name, found in members.items())
@@ -67,7 +69,7 @@ def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[En
         segment = fabric.segments[name]
         if (segment.joined and routing) or any(endpoint.host == host.name for endpoint in found):
             sites[name] = _site(host, segment, found)
-    return View(fabric, host, facts, sites)
+    return View(fabric, host, facts, sites, law)
 
 
 def _site(host: Host, segment: Segment, endpoints: list[Endpoint]) -> Site:

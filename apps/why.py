@@ -1,11 +1,11 @@
 """Which line of the fabric file a flow comes from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.apps.flow import Flow, Program
 from weft.apps.pipeline import INTEGRATION, UPLINK, Table
-from weft.topology.model import Fabric, Source
+from weft.topology.model import Fabric, Mirror, Policy, Qos, Source, VirtualService
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,9 @@ def source(fabric: Fabric, path: str) -> Source | None:
             return fabric.hosts[name].uplinks[uplink].source
         case ["guests", name, "nics", nic] if f"{name}.{nic}" in fabric.endpoints:
             return fabric.endpoints[f"{name}.{nic}"].source
+        case [("policies" | "services" | "mirrors" | "qos") as section, _]:
+            items: Iterable[Policy | VirtualService | Mirror | Qos] = getattr(fabric, section)
+            return next((item.source for item in items if item.path == path), None)
     return None
 
 

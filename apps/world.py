@@ -71,6 +71,7 @@ class World:
         self._wires: dict[str, list[Place]] = {}
         self._at: dict[Place, Station] = {}
         self._learned: dict[tuple[str, int, int], Place] = {}
+        self._trackers: dict[str, Conntrack] = {}
         for host in fabric.hosts.values():
             self._add_host(host, programs)
         self._add_outside()
@@ -82,6 +83,12 @@ class World:
     def enter(self, place: Place, packet: Packet) -> Walk:
         """What becomes of a packet that comes in by a port, whoever sent it."""
         return self._run(place, packet, self._at.get(place))
+
+    def inherit(self, before: "World") -> None:
+        """Takes over the connections of a world whose flows were other ones, as switches do."""
+        for name, tracker in before._trackers.items():
+            if name in self._trackers:
+                self._trackers[name].inherit(tracker)
 
     def ask(self, station: str, packet: Packet) -> Packet | None:
         """The first answer that comes back to a station for what it sent; None: none does."""
@@ -125,6 +132,7 @@ class World:
 
     def _add_host(self, host: Host, programs: Mapping[int, Program]) -> None:
         fabric, tracker, bridge = self.fabric, Conntrack(), f"{host.name}/{host.bridge}"
+        self._trackers[host.name] = tracker
         everyone = (*fabric.endpoints.values(), *strangers(fabric, self._facts))
         local = [endpoint for endpoint in everyone if endpoint.host == host.name]
         served = [segment for segment in fabric.segments.values() if segment.served]

@@ -97,10 +97,8 @@ def _action(action: f.Action) -> bytes:
             return _nicira(6, body)
         case f.PushVlan(ethertype):
             return Struct("!HHH2x").pack(17, 8, ethertype)
-        case f.PopVlan():
-            return Struct("!HH4x").pack(18, 8)
-        case f.DecTtl():
-            return Struct("!HH4x").pack(24, 8)
+        case f.PopVlan() | f.DecTtl():
+            return Struct("!HH4x").pack(18 if isinstance(action, f.PopVlan) else 24, 8)
         case f.Ct():
             return _ct(action)
         case f.Learn():

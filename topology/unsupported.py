@@ -8,7 +8,7 @@ from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
 
-_SECTIONS = ("policies", "invariants", "services", "mirrors", "qos", "switches", "links")
+_SECTIONS = ("invariants", "services", "mirrors", "qos", "switches", "links")
 
 
 def refuse_unsupported(document: Document, faults: Faults) -> None:
@@ -52,7 +52,6 @@ def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
         "routes": (bool(segment.routes), "routes are"),
         "span": (segment.span != "fabric", f"span {segment.span} is"),
         "private": (segment.private, "private is"),
-        "policy": (segment.policy != "open", f"policy {segment.policy} is"),
         "host": (segment.host, "an address of the host in a segment is"),
         "multicast": (segment.multicast == "snoop", "multicast snoop is"),
         "qinq": (segment.qinq, "qinq is"),

@@ -320,7 +320,6 @@ ADDED = [
         "  - {name: a, deny: tcp/99999, from: any, to: office}\n  - {name: b, from: any, to: 10.0.0.0/8}\n"
         "  - {allow: foo, from: any, to: any, until: tomorrow}",
         [
-            '13: policy "a": not supported yet',
             '13: policy "a": there is no guest, endpoint, segment or host "dbx", did you mean "db"?',
             '14: policy "a": deny "tcp/99999" has a port that is not 1-65535',
             '15: policy "b": needs one of allow, deny and audit',

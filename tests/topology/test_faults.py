@@ -45,7 +45,6 @@ def test_nobody_hears_that_a_broken_thing_does_not_exist():
     assert faults(SOUND.replace("web1: {host", "web1: {hots") + policy) == [
         '10: guest "web1": "host" is missing',
         '10: guest "web1": unknown key "hots", did you mean "host"?',
-        '12: policy "a": not supported yet',
     ]
 
 
