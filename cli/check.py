@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from weft.apps.compile import Compiler, check_program
 from weft.apps.facts import supposed
+from weft.topology.check_policies import overdue
 from weft.topology.errors import WeftError
 from weft.topology.load import load_fabric
 from weft.topology.model import Fabric
@@ -26,7 +28,11 @@ def compiles(fabric: Fabric) -> Iterator[str]:
     yield from ()
 
 
-STEPS: tuple[Step, ...] = (warnings, compiles)
+def over(fabric: Fabric) -> Iterator[str]:
+    return overdue(fabric, datetime.now(UTC))
+
+
+STEPS: tuple[Step, ...] = (warnings, over, compiles)
 """What is done with a fabric that is sound: each step yields warnings, and raises WeftError for what is wrong."""
 
 

@@ -8,6 +8,7 @@ from weft.topology import names
 from weft.topology.addresses import Plug, allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_names import check_names
+from weft.topology.check_policies import check_policies
 from weft.topology.check_segments import check_segments
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Uplink
@@ -41,6 +42,9 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     endpoints = _endpoints(document, segments, lab, faults)
     check_interfaces(hosts, endpoints.values(), faults)
     faults.throw()
+    policies = resolve_policies(document, endpoints)
+    check_policies(document, policies, segments, endpoints, faults)
+    faults.throw()
     return Fabric(
         name=document.spec.fabric,
         overlay="geneve",
@@ -49,7 +53,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
         guests=_guests(document, endpoints.values()),
         endpoints=endpoints,
         lab=Lab(document.spec.lab.outside) if document.spec.lab else None,
-        policies=resolve_policies(document, endpoints),
+        policies=policies,
         services=tuple(resolve_services(document, segments, endpoints)),
         mirrors=resolve_mirrors(document, segments),
         qos=tuple(resolve_qos(document)),

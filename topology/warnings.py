@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from weft.topology.check_policies import policy_warnings
 from weft.topology.model import Fabric
 
 
@@ -17,3 +18,4 @@ def warnings(fabric: Fabric) -> Iterator[str]:
             if endpoint.segment in seen:
                 yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
             seen.add(endpoint.segment)
+    yield from policy_warnings(fabric)
