@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from weft.apps.compile import Compiler
-from weft.apps.facts import facts
+from weft.apps.facts import expired, facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
 from weft.cli.stores import fabric_of, is_lab, lab_hosts
@@ -99,11 +100,11 @@ def _intent(found: Snapshot, new: Intent) -> list[dict[str, str]]:
 
 
 def _flows(found: Snapshot, fabric: Fabric) -> dict[str, dict[str, int]]:
-    known = facts(found.states)
+    now = datetime.now(UTC)
     old_fabric = fabric_of(found) if found.intent else None
-    before = Compiler().compile(old_fabric, known) if old_fabric else {}
+    before = Compiler().compile(old_fabric, facts(found.states, expired(old_fabric, now))) if old_fabric else {}
     names = {dpid: f"{host}/{bridge}" for which in (old_fabric, fabric) if which for dpid, (host, bridge, _) in switches(which).items()}
-    after = Compiler().compile(fabric, known)
+    after = Compiler().compile(fabric, facts(found.states, expired(fabric, now)))
     counted = {names[dpid]: _count(before.get(dpid), after.get(dpid)) for dpid in before | after}
     return {name: counts for name, counts in counted.items() if any(counts.values())}
 

@@ -16,7 +16,6 @@ from weft.agents import lab as labs
 from weft.agents import ready, wires
 from weft.agents.lab import Lab
 from weft.agents.spaces import NAMESPACES
-from weft.apps.facts import facts
 from weft.cli.pings import show_pings
 from weft.cli.stores import look
 from weft.cli.tables import Row, show
@@ -124,7 +123,7 @@ def ping(name: Name = "", as_json: Json = False) -> None:
     labs.check()
     chosen = _lab(name or _only())
     seen = look(chosen.store)
-    if not show_pings(seen.fabric, facts(seen.states), as_json):
+    if not show_pings(seen.fabric, seen.facts, as_json):
         raise typer.Exit(2)
 
 

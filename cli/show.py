@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from weft.apps.compile import Compiler
-from weft.apps.facts import facts
 from weft.apps.why import origins
 from weft.cli.flows import show_flows
 from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
@@ -16,7 +15,6 @@ from weft.topology.errors import WeftError
 app = typer.Typer(add_completion=False)
 
 WORDS = (*VIEWS, "flows")
-LATER = {"policies"}
 
 
 @app.command()
@@ -27,11 +25,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """What is, beside what should be."""
-    if what in LATER:
-        raise WeftError(f"weft show {what}: not supported yet")
     if what == "flows":
         seen = look(target(store, fabric))
-        show_flows(origins(seen.fabric, Compiler().compile(seen.fabric, facts(seen.states))), as_json)
+        show_flows(origins(seen.fabric, Compiler().compile(seen.fabric, seen.facts)), as_json)
         return
     if what not in VIEWS:
         raise WeftError(f'weft show "{what}": not known; there are {", ".join(WORDS)}')

@@ -64,7 +64,7 @@ def ask(store: str, question: Callable[[Client], Awaitable[Result]]) -> Result:
         try:
             return await question(client)
         except OvsdbError as error:
-            if "is not a valid column name" in str(error):
+            if "is not a valid column name" in str(error) or "No table named" in str(error):
                 raise WeftError(f"{store}: the store of another version of weft: stop it and start it again") from None
             raise
         finally:
@@ -99,7 +99,7 @@ def seen(found: Snapshot) -> Seen:
     fabric = fabric_of(found)
     serial = found.intent.serial if found.intent else 0
     switches = {dpid: {**row, "synced": row["synced_serial"] >= serial} for dpid, row in found.switches.items()}
-    return Seen(fabric, found.states, switches, {name: found.alive(name) for name in fabric.hosts})
+    return Seen(fabric, found.states, switches, {name: found.alive(name) for name in fabric.hosts}, found.policies)
 
 
 def is_lab(fabric: str) -> bool:

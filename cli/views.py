@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from weft.apps.facts import States
+from weft.apps.facts import Facts, States, expired, facts
 from weft.apps.why import switches
 from weft.cli.tables import Row
 from weft.topology import names
@@ -21,6 +22,8 @@ class Seen:
     switches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     alive: Mapping[str, bool] = field(default_factory=dict)
     """By host: its agent was heard of lately."""
+    counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What policies counted, by name."""
 
     def state(self, host: str, key: str) -> tuple[str, str]:
         """State and reason of one object of a host; ``waiting`` where its agent has not reported it."""
@@ -29,6 +32,11 @@ class Seen:
             return "waiting", "the agent has not reported it"
         reported = json.loads(text)
         return reported.get("state", "waiting"), reported.get("reason", "")
+
+    @property
+    def facts(self) -> Facts:
+        """As of now."""
+        return facts(self.states, expired(self.fabric, datetime.now(UTC)))
 
     def switch(self, dpid: int) -> Mapping[str, Any]:
         return self.switches.get(f"{dpid:016x}", {})
@@ -164,10 +172,30 @@ def macs(seen: Seen) -> Iterator[Row]:
             yield {"segment": segment.name, "mac": segment.gateway_mac, "whose": "gateway", "host": "every", "port": port}
 
 
+def policies(seen: Seen) -> Iterator[Row]:
+    """In the order of the file, which is the order in which they decide. Counted is every packet of every connection that one decided."""
+    over = seen.facts.expired
+    for policy in seen.fabric.policies:
+        counted = seen.counts.get(policy.name, {})
+        yield {
+            "policy": policy.name,
+            "verdict": policy.verdict,
+            "service": str(policy.service),
+            "from": policy.sender.said,
+            "to": policy.receiver.said,
+            "until": policy.until.isoformat() if policy.until else "",
+            "state": "expired" if policy.name in over else "active",
+            "packets": counted.get("packets", 0),
+            "bytes": counted.get("octets", 0),
+            "source": str(policy.source),
+        }
+
+
 VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "hosts": hosts,
     "guests": guests,
     "segments": segments,
+    "policies": policies,
     "switches": switch_rows,
     "links": links,
     "macs": macs,

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from weft.apps.compile import Compiler
-from weft.apps.facts import facts
 from weft.apps.why import origins
 from weft.cli.flows import show_flows
 from weft.cli.stores import FabricOption, JsonOption, StoreOption, look, target
@@ -35,7 +34,7 @@ def why(
         show([{"flow": f"{cookie:#x}", "why": BASE if cookie == BASE_COOKIE else LEARNED, "source": ""}], as_json)
         return
     seen = look(target(store, fabric))
-    programs = Compiler().compile(seen.fabric, facts(seen.states))
+    programs = Compiler().compile(seen.fabric, seen.facts)
     found = [origin for origin in origins(seen.fabric, programs) if origin.flow.cookie == cookie]
     if not found:
         raise WeftError(f"{cookie:#x}: no flow of this fabric has that cookie: it is another's, or of an earlier apply")

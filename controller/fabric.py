@@ -8,11 +8,15 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from weft.apps.compile import Compiler
-from weft.apps.facts import Facts, facts
+from weft.apps.facts import Facts, expired, facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
+from weft.controller.audits import Audits
+from weft.controller.counters import Counters
 from weft.controller.reconcile import State
 from weft.controller.service import Answer, Controller
 from weft.topology.errors import WeftError
@@ -28,6 +32,8 @@ log = logging.getLogger("weft.fabric")
 
 RETRY = 0.5
 """Seconds between attempts to reach a store that is away."""
+CLOCK = 60
+"""Seconds after which the clock is looked at again while a policy has a time to end."""
 
 
 class Loom:
@@ -75,17 +81,27 @@ class Loom:
     async def run(self, controller: Controller) -> None:
         """Follows the store until cancelled. Raises Fenced when another controller takes charge."""
         controller.serial = self._serial
+        controller.answer_for = Audits(lambda: self._fabric, lambda: self._programs).answer_for
         controller.refresh()
+        counting = asyncio.create_task(Counters(self._replica, controller, lambda: self._programs, lambda: self.epoch).run())
         try:
             while True:
-                await self._woken.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._until_expiry())
                 self._woken.clear()
                 if self._weave():
                     controller.serial = self._serial
                     controller.refresh()
                 await self._report(controller)
         finally:
+            counting.cancel()
             await self._replica.stop()
+
+    def _until_expiry(self) -> float | None:
+        """Seconds until a policy's time is over; the clock may be set meanwhile, so never long."""
+        policies, now = self._fabric.policies if self._fabric else (), datetime.now(UTC)
+        left = [(policy.until - now).total_seconds() for policy in policies if policy.until and policy.name not in self._facts.expired]
+        return min(max(min(left), 0.01), CLOCK) if left else None
 
     @property
     def _serial(self) -> int:
@@ -99,11 +115,17 @@ class Loom:
     def _weave(self) -> bool:
         """Brings the programs up to what the store says now; whether anything of it was new."""
         now = snapshot(self._replica.tables)
-        known, intent = facts(now.states), now.intent
-        if intent is None or (intent == self._intent and known == self._facts):
+        intent = now.intent
+        if intent is None:
             return False
-        if intent != self._intent and not self._read(intent):
+        fresh = intent != self._intent
+        if fresh and not self._read(intent):
             return False
+        known = facts(now.states, expired(self._fabric, datetime.now(UTC)) if self._fabric else frozenset())
+        if not fresh and known == self._facts:
+            return False
+        for name in sorted(known.expired - self._facts.expired):
+            log.info("policy %s: its time is over", name)
         self._facts = known
         if self._fabric is not None:
             self._programs = self._compiler.compile(self._fabric, known)

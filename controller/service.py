@@ -11,6 +11,7 @@ from enum import Enum
 from weft.apps.bare import Mode, bare
 from weft.apps.flow import LOCAL, Program
 from weft.controller.channel import Channel
+from weft.controller.connection import Answer as PacketAnswer
 from weft.controller.connection import Connection, log
 from weft.controller.reactive import Learner
 from weft.controller.reconcile import Reconciler, State
@@ -69,6 +70,8 @@ class Controller:
     ) -> None:
         self.switches: dict[int, Switch] = {}
         self.program_for = program_for
+        self.answer_for: Callable[[Connection], PacketAnswer | None] = lambda connection: None
+        """What hears the packet-ins of a switch that has a program."""
         self.serial = 0
         self.sweep = True
         self.channel = Channel(self, int(time.time() * 1000) if epoch is None else epoch)
@@ -123,7 +126,7 @@ class Controller:
     def _direct(self, switch: Switch) -> None:
         answer = self.program_for(switch.connection.dpid)
         if isinstance(answer, Program):
-            switch.bare = switch.connection.answer = None
+            switch.bare, switch.connection.answer = None, self.answer_for(switch.connection)
             switch.reconciler.want(answer, self.serial, self.sweep)
         elif answer is not Answer.HOLD:
             self._direct_bare(switch)

@@ -89,9 +89,9 @@ def role_request(version: int, xid: int, epoch: int) -> bytes:
     return ROLE_MESSAGE.pack(version, ROLE_REQUEST, 24, xid, ROLE_MASTER, epoch)
 
 
-def flow_dump(version: int, xid: int, cookie: int = 0, mask: int = 0) -> bytes:
-    """Asks for every flow of every table whose cookie is `cookie` under `mask`."""
-    body = Struct("!B3xII4xQQHH4x").pack(ALL_TABLES, ANY_PORT, ANY_GROUP, cookie, mask, 1, 4)
+def flow_dump(version: int, xid: int, cookie: int = 0, mask: int = 0, table: int = ALL_TABLES) -> bytes:
+    """Asks for every flow of one table, or of every table, whose cookie is `cookie` under `mask`."""
+    body = Struct("!B3xII4xQQHH4x").pack(table, ANY_PORT, ANY_GROUP, cookie, mask, 1, 4)
     return multipart_request(version, xid, MP_FLOW, body)
 
 

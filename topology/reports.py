@@ -96,6 +96,29 @@ async def report_switches(store: Replica, epoch: int, reports: Iterable[SwitchRe
         raise
 
 
+Count = tuple[int, int]
+"""Packets and octets."""
+
+
+async def report_policies(store: Replica, epoch: int, counts: Mapping[str, Count]) -> None:
+    """Replaces what policies counted, by name. Raises Fenced when another controller took charge since `epoch`."""
+    ops: list[Op] = [_guard(epoch)]
+    known = {row["name"]: (row["packets"], row["octets"]) for row in store.tables["Policy"].values()}
+    ops += [{"op": "delete", "table": "Policy", "where": [["name", "==", name]]} for name in known.keys() - counts.keys()]
+    for name, (packets, octets) in counts.items():
+        row = {"name": name, "packets": packets, "octets": octets}
+        if name not in known:
+            ops.append({"op": "insert", "table": "Policy", "row": row})
+        elif known[name] != (packets, octets):
+            ops.append({"op": "update", "table": "Policy", "where": [["name", "==", name]], "row": row})
+    try:
+        await store.transact(*ops)
+    except OvsdbError as error:
+        if "timed out" in str(error):
+            raise Fenced("another controller is in charge of this store now") from None
+        raise
+
+
 def _guard(epoch: int) -> Op:
     columns = {"columns": ["epoch"], "until": "==", "rows": [{"epoch": epoch}]}
     return {"op": "wait", "table": "Controller", "timeout": 0, "where": [], **columns}

@@ -23,6 +23,7 @@ WATCHES: Mapping[str, Watch] = {
     "Host": Watch(("name", "wanted_serial", "state", "applied_serial", "seen")),
     "Switch": Watch(("dpid", "bridge", "bare", "connected", "flows", "synced_serial", "missing", "drift")),
     "Controller": Watch(("epoch", "targets", "pid")),
+    "Policy": Watch(("name", "packets", "octets")),
 }
 """What a controller follows."""
 
@@ -47,6 +48,8 @@ class Snapshot:
     switches: Mapping[str, Row] = field(default_factory=dict)
     """By datapath id in 16 hexadecimal digits."""
     controller: Row | None = None
+    policies: Mapping[str, Row] = field(default_factory=dict)
+    """What policies counted, by name."""
 
     @property
     def states(self) -> dict[str, Mapping[str, str]]:
@@ -78,6 +81,7 @@ def snapshot(tables: Mapping[str, Mapping[str, Row]]) -> Snapshot:
         {row["name"]: row for row in tables["Host"].values()},
         {row["dpid"]: row for row in tables["Switch"].values()},
         next(iter(tables["Controller"].values()), None),
+        {row["name"]: row for row in tables["Policy"].values()},
     )
 
 

@@ -19,6 +19,7 @@ TABLES = {
     "Object": "What somebody wants: one row for each object of the fabric file.",
     "Host": "One row for each host: what it should have, and what it reports. Its agent follows this row and nothing else.",
     "Switch": "One row for each switch that connected, written by the controller.",
+    "Policy": "One row for each policy that a switch counted something for, written by the controller.",
     "Controller": "The controller in charge, one row. What it writes waits for its own epoch: one that was replaced writes nothing any more.",
     "Journal": "Every change of intent: who, when, what.",
 }
@@ -45,6 +46,9 @@ COLUMNS = {
     "Switch.synced_serial": "serial up to which its flows are as they should be",
     "Switch.missing": "names of ports that flows wait for",
     "Switch.drift": "what was found changed by another hand, in words",
+    "Policy.name": "unique",
+    "Policy.packets": "that it decided, of all switches together",
+    "Policy.octets": "and how many those were",
     "Controller.epoch": "grows with every new controller; also the `generation_id` of its OpenFlow role",
     "Controller.targets": "where it listens for switches",
     "Controller.pid": "its process",

@@ -40,7 +40,7 @@ def test_words_that_nobody_understands_are_refused_in_one_line(words: str, said:
     assert done.stderr.count("\n") == 1 and said in done.stderr and done.stdout == ""
 
 
-@pytest.mark.parametrize("words", [*sorted(LATER), "apply x --confirm 60s", "show policies", "topology --format mermaid"])
+@pytest.mark.parametrize("words", [*sorted(LATER), "apply x --confirm 60s", "topology --format mermaid"])
 def test_what_is_not_built_yet_says_so(words: str) -> None:
     done = weft(*words.split())
     assert done.returncode == 1 and done.stderr.endswith("not supported yet\n") and done.stderr.count("\n") == 1
