@@ -78,7 +78,7 @@ CLOSED, SAME, OTHER = 30, 20, 10
 """Priorities in `judge`, below all policies: a closed segment; a nat segment's own, and others of its address space."""
 NOTES = 50
 """Packets a second to the controller, from one bridge."""
-CONTROLLER_METER = 0xFFFFFFFD
+CONTROLLER_METER = 0xFFFFFFFE
 """OFPM_CONTROLLER: the meter of packet-ins alone (OpenFlow 1.4.1, 7.3.4.1), so that nothing else is dropped by it."""
 ZONE = Bits("ct_zone", 0, 16)
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -126,7 +126,7 @@ def _ends(rule: Rule) -> Iterator[tuple[int, Party, tuple[Terms, ...]]]:
 def following() -> Unit:
     """What is the same wherever somebody is followed."""
     exempt: list[Terms] = [{"eth_type": IP, "ip_proto": 2}]
-    exempt += [{"icmpv6_type": (kind, mask)} for kind, mask in ((130, 0xFE), (132, 0xFC), (136, 0xFF), (143, 0xFF))]
+    exempt += [{"icmpv6_type": kind} for kind in (*range(130, 137), 143)]  # a type has no mask
     for family, client, server in ((IP, 68, 67), (IPV6, 546, 547)):
         dhcp = {"eth_type": family, "ip_proto": UDP, "udp_src": client, "udp_dst": server}
         exempt.append({**held((TOWARDS, SERVICE)), **dhcp})
