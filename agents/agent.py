@@ -18,6 +18,7 @@ from typing import Any
 
 from weft.agents import steps as s
 from weft.agents.eyes import Eyes
+from weft.agents.health import Health
 from weft.agents.hostway import leave_host_way, set_host_way
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
@@ -27,6 +28,7 @@ from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import from_json
+from weft.topology.names import service_namespace
 from weft.topology.ovsdb import Row, Unreachable
 from weft.topology.replica import Change, Replica
 from weft.topology.reports import host_watch, report_host
@@ -63,6 +65,7 @@ class Agent:
         self._store = Replica(place.store, "Weft", host_watch(place.host), self._asked)
         self._ovs = Replica(place.ovsdb, DATABASE, WATCHES, self._changed)
         self._worker = ThreadPoolExecutor(1, "kernel")
+        self._health = Health(self._wake.set)
         self._datapath = "netdev"
         self._eyes: Eyes | None = None
         self._fabric = ""
@@ -79,6 +82,7 @@ class Agent:
                 await self._converge_safely()
                 await self._news()
         finally:
+            self._health.stop()
             await self._store.stop()
             await self._ovs.stop()
             self._worker.shutdown()
@@ -132,7 +136,8 @@ class Agent:
         else:
             seen = await self._observe(wanted)
         self._stuck = self._stuck + 1 if planned.actions else 0
-        await self._report(row, states(wanted, seen, failures))
+        self._health.want(service_namespace(fabric, self._place.host), wanted)
+        await self._report(row, states(wanted, seen, failures | self._health.states))
 
     def _heard(self) -> None:
         if self._eyes is not None:

@@ -13,7 +13,16 @@ from weft.agents import steps as s
 from weft.agents.observed import HERE, Link, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
-from weft.topology.hostrow import BridgeSpec, EndpointSpec, HostWaySpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.hostrow import (
+    BridgeSpec,
+    EndpointSpec,
+    HostWaySpec,
+    MemberSpec,
+    ServiceSpec,
+    Spec,
+    TunnelSpec,
+    UplinkSpec,
+)
 from weft.topology.model import HOST_UPLINK
 from weft.topology.names import namespace, service_namespace
 
@@ -125,7 +134,8 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iter
 
     A port whose device is gone or made `anew` goes too, and comes back behind it: the userspace datapath goes on reading the old one.
     """
-    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in wanted.values() if not isinstance(spec, HostWaySpec)}
+    bridged = (spec for spec in wanted.values() if not isinstance(spec, HostWaySpec | MemberSpec))
+    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in bridged}
     ports = {port.name for port in _wanted_ports(wanted)}
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
     links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
@@ -203,7 +213,7 @@ def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterat
         if isinstance(spec, EndpointSpec) and spec.attach == "netns":
             inside = s.SetInside(namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu, spec.addresses, spec.gateways)
         elif isinstance(spec, ServiceSpec):
-            inside = s.SetInside(services, spec.inside, spec.mac, spec.mtu, spec.addresses, ())
+            inside = s.SetInside(services, spec.inside, spec.mac, spec.mtu, (*spec.addresses, *spec.shared), ())
         else:
             continue
         if not _is_set(inside, seen):

@@ -7,7 +7,7 @@ from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
-from weft.topology.hostrow import BridgeSpec, HostWaySpec, Spec, UplinkSpec
+from weft.topology.hostrow import BridgeSpec, HostWaySpec, MemberSpec, Spec, UplinkSpec
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -28,6 +28,8 @@ def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, HostWaySpec):
         made = spec.port in seen.links.get(HERE, {}) and seen.host_way == SetHostWay(spec.port, spec.networks).digest
         return ("wired", "") if made else ("waiting", "the host's side of it is not set yet")
+    if isinstance(spec, MemberSpec):
+        return "waiting", "it was not asked yet whether it lives"
     name = spec.nic if isinstance(spec, UplinkSpec) else spec.port
     port = seen.ports.get(name)
     if port is None or port.ofport is None:

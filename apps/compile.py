@@ -15,6 +15,7 @@ from weft.apps import (
     neighbours,
     policies,
     routing,
+    sharing,
     translate,
 )  # fmt: skip
 from weft.apps.facts import Facts
@@ -135,6 +136,7 @@ def _segment(site: Site) -> Iterator[Part]:
 INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     routing.parts,
+    sharing.parts,
     policies.parts,
 )
 """What apps want of the integration bridge of a host."""

@@ -43,7 +43,11 @@ INTEGRATION = _tables("integration",
     ("condition", "admit",   "what an endpoint sends: limits, DSCP, mirrors"),
     ("learn",     "learn",   "strangers' MACs, written by the switch itself into `macs`"),
     ("serve",     "serve",   "ARP and ND to the owner of the address; traffic for the segment's gateway to the service port"),
-    ("balance",   "route",   "an address that is shared among endpoints: one of them is chosen"),
+    ("balance",   "route",   "an address that is shared among endpoints: which connection is this"),
+    ("choose",    "route",   "an established one goes on to its endpoint; for a new one an endpoint is chosen"),
+    ("elect",     "route",   "that one if it lives, else one by lot"),
+    ("hand",      "route",   "the connection is the chosen endpoint's from now on"),
+    ("sticky",    "route",   "what `hand` wrote, which endpoint a client had before: outside every diff"),
     ("route",     "route",   "from one segment to another"),
     ("forward",   "forward", "(segment, MAC) to port, tunnel or uplink"),
     ("macs",      "forward", "what `learn` wrote: outside every diff"),
@@ -86,7 +90,7 @@ BARE = _tables("bare",
 TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UPLINK, "bare": BARE}
 
 (
-    ADMIT, CONDITION, LEARN, SERVE, BALANCE, ROUTE, FORWARD, MACS, FLOOD,
+    ADMIT, CONDITION, LEARN, SERVE, BALANCE, CHOOSE, ELECT, HAND, STICKY, ROUTE, FORWARD, MACS, FLOOD,
     PROTECT, PARTIES, WHENCE, AUDIT, NOTE, JUDGE, SETTLE, ANSWERS, EMIT,
 ) = INTEGRATION  # fmt: skip
 (
@@ -119,6 +123,8 @@ SELF = Bits("reg4", 0, 16)
 """Number of the port of the endpoint that policies are about."""
 HOME = Bits("reg5", 0, 24)
 """Its segment."""
+SHARED = Bits("reg6", 0, 16)
+"""Number of the service whose address it was sent to."""
 
 GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
 """Places: a guest's port, another host, the uplink, the service namespace."""
@@ -135,6 +141,15 @@ LEARNED_IDLE = 300
 """Seconds that a stranger's MAC is remembered, as a Linux bridge does."""
 LEARNED_MAX = 16384
 """Strangers' MACs one bridge remembers."""
+
+STICKY_IDLE = 10800
+"""Seconds without a new connection after which a client may get another endpoint, as Kubernetes' ``sessionAffinity: ClientIP`` has it."""
+STICKY_MAX = 4096
+"""Clients that one bridge remembers of one service."""
+
+BALANCED, HAIRPINNED = 900, 901
+"""Conntrack zones of an integration bridge: clients of shared addresses, and endpoints that reach themselves by one. One zone for all
+services, so that an answer of an endpoint that is behind several is looked up once, and the tracker keeps their connections apart."""
 
 
 def put(bits: Bits, value: int | Port) -> Set:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from weft.apps import flow as f
 from weft.apps.classifier import Classifier
-from weft.apps.conntrack import Conntrack
+from weft.apps.conntrack import Conntrack, tuple_of
 from weft.apps.fields import FIELDS
 from weft.apps.packet import Packet
+from weft.topology.names import digest
 
 METADATA = {"in_port": 0, "tun_id": 0, "metadata": 0, "ct_state": 0, "ct_zone": 0, **{f"reg{n}": 0 for n in range(8)}}
 """What a packet has besides its headers; a patch port clears it."""
@@ -48,12 +49,21 @@ class Run:
 class Switch:
     """A switch with these ports and flows. `deaf` ports get nothing from NORMAL (a VLAN of their own keeps them apart)."""
 
-    def __init__(self, name: str, ports: Iterable[str], flows: Iterable[f.Flow], tracker: Conntrack, deaf: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        ports: Iterable[str],
+        flows: Iterable[f.Flow],
+        tracker: Conntrack,
+        deaf: Iterable[str] = (),
+        groups: Iterable[f.Group] = (),
+    ) -> None:
         self.name = name
         self.ports = {port: number for number, port in enumerate(ports, 1)} | {"LOCAL": f.LOCAL}
         self._names = {number: port for port, number in self.ports.items()}
         self._tracker, self._deaf = tracker, set(deaf)
         self._tables: dict[int, Classifier] = {}
+        self._groups = {group.number: group for group in groups}
         self._stations: dict[tuple[int, int], int] = {}
         for flow in flows:
             if all(not isinstance(term.value, f.Port) or term.value.name in self.ports for term in flow.match):
@@ -87,8 +97,8 @@ class Switch:
                 self._learn(action, run.packet)
             case f.ToMeter():
                 pass  # a walk is one packet, and that is never too much
-            case f.ToGroup():
-                raise NotImplementedError(f"{action} is not walked yet")
+            case f.ToGroup(number):
+                self._group(self._groups.get(number), run)
             case _:
                 self._edit(action, run.packet)
 
@@ -134,6 +144,24 @@ class Switch:
             terms[spec.target.field] = value | number << spec.target.low, mask | spec.target.mask
         flow = f.Flow(learn.table, learn.priority, f.match(**terms), tuple(loads), ("learned",))
         self._tables.setdefault(learn.table, Classifier()).add(flow, self.ports)
+
+    def _group(self, group: f.Group | None, run: Run) -> None:
+        """Buckets of ports that are there; `select` chooses by the ends of the connection, each bucket as often as it weighs."""
+        buckets = [bucket for bucket in group.buckets if self._lives(bucket)] if group else []
+        if group is not None and group.kind == "select":
+            lots = [bucket for bucket in buckets for _ in range(bucket.weight)]
+            buckets = [lots[digest(repr(tuple_of(run.packet)), 32) % len(lots)]] if lots else []
+        elif group is not None and group.kind != "all":
+            buckets = buckets[:1]
+        for bucket in buckets:
+            fork = replace(run, packet=dict(run.packet))
+            for action in bucket.actions:
+                self._act(action, fork)
+            run.budget = fork.budget
+
+    def _lives(self, bucket: f.Bucket) -> bool:
+        watched = bucket.watch_port
+        return watched is None or (watched.name in self.ports if isinstance(watched, f.Port) else watched in self._names)
 
     def _output(self, port: f.Value | f.Bits, run: Run) -> None:
         packet = run.packet

@@ -141,14 +141,14 @@ class World:
         ports += [names.tunnel_port(peer.name) for peer in peers]
         ports += [names.service_port(segment.name) for segment in served]
         ports += [names.patch_port(uplink) for uplink in host.uplinks]
-        self._switches[bridge] = Switch(bridge, ports, programs[host.dpid].flows(), tracker)
+        self._switches[bridge] = Switch(bridge, ports, programs[host.dpid].flows(), tracker, groups=programs[host.dpid].groups)
         for peer in peers:
             there = (f"{peer.name}/{peer.bridge}", names.tunnel_port(host.name))
             self._links[bridge, names.tunnel_port(peer.name)] = there
         for endpoint in local:
             self._station(_guest(fabric, endpoint, (bridge, endpoint.port)))
         for segment in served:
-            self._station(_gateway(host, segment, (bridge, names.service_port(segment.name))))
+            self._station(_gateway(fabric, host, segment, (bridge, names.service_port(segment.name))))
         for number, name in enumerate(host.uplinks):
             self._add_uplink(host, name, number, programs, tracker)
 
@@ -262,6 +262,7 @@ def _guest(fabric: Fabric, endpoint: Endpoint, place: Place) -> Station:
     return Station(endpoint.name, endpoint.mac, endpoint.addresses, place, gateways)
 
 
-def _gateway(host: Host, segment: Segment, place: Place) -> Station:
+def _gateway(fabric: Fabric, host: Host, segment: Segment, place: Place) -> Station:
     addresses = tuple(ip_interface(f"{s.gateway}/{s.network.prefixlen}") for s in segment.subnets)
-    return Station(f"{segment.name}@{host.name}", segment.gateway_mac, addresses, place)
+    shared = tuple(ip_interface(service.address) for service in fabric.services if service.segment == segment.name)
+    return Station(f"{segment.name}@{host.name}", segment.gateway_mac, (*addresses, *shared), place)

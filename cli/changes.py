@@ -14,6 +14,7 @@ from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
     HostWaySpec,
+    MemberSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
@@ -155,3 +156,5 @@ def _detail(spec: Spec) -> str:
             return f"out through the host for {', '.join(spec.networks)}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
+        case MemberSpec():
+            return f"asked whether it lives: {f'tcp/{spec.tcp}' if spec.tcp else 'ping'} at {spec.address}"

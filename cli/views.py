@@ -191,6 +191,26 @@ def policies(seen: Seen) -> Iterator[Row]:
         }
 
 
+def services(seen: Seen) -> Iterator[Row]:
+    for service in seen.fabric.services:
+        yield {
+            "service": service.name,
+            "segment": service.segment,
+            "address": str(service.address),
+            "listen": f"{service.protocol}/{service.port}",
+            "port": service.to_port,
+            "sticky": "client" if service.sticky else "",
+            "members": [" ".join(_member(seen, service.name, name)) for name in service.members],
+        }
+
+
+def _member(seen: Seen, service: str, name: str) -> tuple[str, ...]:
+    """Endpoint, ``alive``, ``dead`` or ``waiting``, and why it is dead."""
+    state, reason = seen.state(seen.fabric.endpoints[name].host, f"member/{service}/{name}")
+    words = {"wired": "alive", "failed": "dead"}
+    return (name, words.get(state, state), *((f"({reason})",) if state == "failed" else ()))
+
+
 VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "hosts": hosts,
     "guests": guests,
@@ -199,4 +219,5 @@ VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "switches": switch_rows,
     "links": links,
     "macs": macs,
+    "services": services,
 }

@@ -1,5 +1,6 @@
 """Who has which address: what the file says first, then, where a subnet leaves it open, what follows from names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network, ip_interface
 
@@ -35,9 +36,11 @@ class Allotment:
     """By endpoint."""
 
 
-def allot(plugs: list[Plug], document: Document, faults: Faults) -> dict[str, tuple[Interface, ...]]:
-    """The addresses of every endpoint."""
-    book = Allotment(document, faults)
+def allot(
+    plugs: list[Plug], document: Document, faults: Faults, shared: Mapping[tuple[str, Address], str]
+) -> dict[str, tuple[Interface, ...]]:
+    """The addresses of every endpoint. `shared`: those of services, by segment and address."""
+    book = Allotment(document, faults, dict(shared))
     for plug in plugs:
         for subnet in plug.segment.subnets:
             if plug.segment.served:
@@ -88,13 +91,17 @@ def _refusal(interface: Interface, plug: Plug, book: Allotment) -> str | None:
     if owner == plug.name:
         return "is said twice"
     if owner is not None:
-        return f"is {owner}'s in segment \"{plug.segment.name}\"" if owner == "the gateway" else f'is already that of "{owner}"'
+        return f"is {owner}'s in segment \"{plug.segment.name}\"" if owner == "the gateway" else f"is already that of {_quoted(owner)}"
     if interface.ip.is_multicast or interface.ip.is_unspecified or interface.ip.is_loopback or not _single(interface):
         return "is not an address that a machine can have"
     if plug.segment.mode == "bridged" and plug.segment.vlan is None:
         lab = lab_owner(book.document, interface.ip)
         return f"is {lab} in the lab" if lab else None
     return None
+
+
+def _quoted(owner: str) -> str:
+    return owner if owner.startswith("service ") else f'"{owner}"'
 
 
 def _single(interface: Interface) -> bool:

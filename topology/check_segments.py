@@ -18,7 +18,7 @@ def check_segments(document: Document, faults: Faults) -> None:
     for path, segment in document.items("segments"):
         for rest, what in (*_mode(segment), *_addresses(segment), *_dhcp(segment), *_outward(segment)):
             faults.add((*path, *rest), what)
-    for path, what in (*_same_wire(document), *_overlaps(document), *_same_listen(document), *_services(document)):
+    for path, what in (*_same_wire(document), *_overlaps(document), *_same_listen(document)):
         faults.add(path, what)
 
 
@@ -152,11 +152,3 @@ def _same_listen(document: Document) -> Complaints:
             first = taken.setdefault((segment.uplink, forward.listen), at)
             if first != at:
                 yield at, f'{forward.listen} on "{segment.uplink}" is forwarded on line {document.line(*first)} already'
-
-
-def _services(document: Document) -> Complaints:
-    subnets = [subnet for segment in document.spec.segments.values() for subnet in segment.subnets]
-    whole = not any(path[0] == "segments" for path in document.broken)
-    for path, service in document.items("services"):
-        if whole and not any(service.address in subnet for subnet in subnets):
-            yield (*path, "address"), f"address {service.address} is in no segment's subnet"

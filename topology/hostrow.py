@@ -68,6 +68,8 @@ class ServiceSpec:
     mtu: int
     uplink: str | None
     """Physical network its traffic may leave by; None: nowhere."""
+    shared: tuple[str, ...] = ()
+    """Addresses that are shared among endpoints, in CIDR, a single one each: the gateway answers for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,22 @@ class EndpointSpec:
     segment: str
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec
+@dataclass(frozen=True, slots=True)
+class MemberSpec:
+    """An endpoint of this host behind a shared address: its agent asks it whether it lives. Key: ``member/SERVICE/ENDPOINT``."""
+
+    service: str
+    endpoint: str
+    port: str
+    """Service port that it is asked from."""
+    gateway: str
+    """Address that it is asked from."""
+    address: str
+    tcp: int | None
+    """TCP port that takes connections; None: it answers pings."""
+
+
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
@@ -110,6 +127,7 @@ KINDS: Mapping[str, type[Any]] = {
     "service": ServiceSpec,
     "way": HostWaySpec,
     "endpoint": EndpointSpec,
+    "member": MemberSpec,
 }
 
 

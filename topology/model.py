@@ -122,6 +122,10 @@ class Segment:
         """Takes part in routing between segments."""
         return self.mode in ("nat", "routed")
 
+    def gateway_beside(self, address: Address) -> Address | None:
+        """The gateway of the subnet that holds an address."""
+        return next((subnet.gateway for subnet in self.subnets if address in subnet.network), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
@@ -191,6 +195,11 @@ class Endpoint:
     def path(self) -> str:
         return f"strangers/{self.name}" if self.attach == "stranger" else f"guests/{self.guest}/nics/{self.nic}"
 
+    def beside(self, address: Address) -> Address | None:
+        """Its address of the same version, best in the same subnet."""
+        own = [interface for interface in self.addresses if interface.version == address.version]
+        return next((interface.ip for interface in sorted(own, key=lambda interface: address not in interface.network)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Guest:
@@ -248,10 +257,14 @@ class VirtualService:
     """An address and port that is shared among endpoints of one segment."""
 
     name: str
+    id: int
+    """1 to 2**16-1: register value and group number in the pipeline."""
     segment: str
     address: Address
-    protocol: Literal["tcp", "udp", "sctp"]
+    protocol: Literal["tcp", "udp"]
     port: int
+    to_port: int
+    """Of the members."""
     members: tuple[str, ...]
     """Endpoints, in the order of the file."""
     sticky: bool

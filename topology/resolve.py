@@ -22,6 +22,7 @@ from weft.topology.resolve_rules import (
 from weft.topology.resolve_segments import WIRE_MTU, resolve_segments
 from weft.topology.schema import AttachPort, Nic
 from weft.topology.schema import Lab as LabSpec
+from weft.topology.shared import Shared, share
 from weft.topology.unsupported import refuse_unsupported
 
 LAB_UPLINK, LAB_NIC = "underlay", "under0"
@@ -39,7 +40,8 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)
-    endpoints = _endpoints(document, segments, lab, faults)
+    shared = share(document, faults)
+    endpoints = _endpoints(document, segments, shared, lab, faults)
     check_interfaces(hosts, endpoints.values(), faults)
     faults.throw()
     policies = resolve_policies(document, endpoints)
@@ -54,7 +56,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
         endpoints=endpoints,
         lab=Lab(document.spec.lab.outside) if document.spec.lab else None,
         policies=policies,
-        services=tuple(resolve_services(document, segments, endpoints)),
+        services=tuple(resolve_services(document, shared, endpoints)),
         mirrors=resolve_mirrors(document, segments),
         qos=tuple(resolve_qos(document)),
         monitor=resolve_monitor(document),
@@ -92,10 +94,10 @@ def _lab_uplink(document: Document, host: str) -> Uplink:
 # ---- guests
 
 
-def _endpoints(document: Document, segments: Mapping[str, Segment], lab: bool, faults: Faults) -> dict[str, Endpoint]:
+def _endpoints(document: Document, segments: Mapping[str, Segment], shared: Shared, lab: bool, faults: Faults) -> dict[str, Endpoint]:
     plugs = list(_plugs(document, segments))
     _same_macs(plugs, segments, faults)
-    addresses = allot(plugs, document, faults)
+    addresses = allot(plugs, document, faults, shared.taken)
     return {plug.name: _endpoint(document, plug, addresses, lab) for plug in plugs}
 
 

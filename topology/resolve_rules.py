@@ -11,6 +11,7 @@ from weft.topology import names
 from weft.topology.check_names import WORDS
 from weft.topology.document import Document
 from weft.topology.model import Endpoint, Mirror, Monitor, Party, Policy, Qos, Segment, Service, VirtualService
+from weft.topology.shared import Shared
 
 BITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 SAMPLING = 64
@@ -62,15 +63,26 @@ def _of_guests(guests: set[str], endpoints: Endpoints) -> tuple[str, ...]:
     return tuple(name for name, endpoint in endpoints.items() if endpoint.guest in guests and endpoint.attach != "host")
 
 
-def resolve_services(document: Document, segments: Mapping[str, Segment], endpoints: Endpoints) -> Iterator[VirtualService]:
+def resolve_services(document: Document, shared: Shared, endpoints: Endpoints) -> Iterator[VirtualService]:
+    ids = names.allot(f"service/{document.spec.fabric}", shared.places, 16)
     for path, given in document.items("services"):
-        segment = next(s for s in segments.values() if any(given.address in subnet.network for subnet in s.subnets))
+        segment, address = shared.places[given.name]
         protocol, _, port = given.listen.partition("/")
         who = party(given.to, document, endpoints)
         named = who.endpoints if who.endpoints is not None else tuple(endpoints)
-        members = tuple(name for name in named if endpoints[name].segment == segment.name and endpoints[name].attach != "host")
-        sticky, source = given.sticky == "client", document.source(*path)
-        yield VirtualService(given.name, segment.name, given.address, protocol, int(port), members, sticky, source)
+        members = tuple(name for name in named if endpoints[name].segment == segment and endpoints[name].attach != "host")
+        yield VirtualService(
+            name=given.name,
+            id=ids[given.name],
+            segment=segment,
+            address=address,
+            protocol=protocol,  # checked by `weft.topology.shared`
+            port=int(port),
+            to_port=given.port or int(port),
+            members=members,
+            sticky=given.sticky == "client",
+            source=document.source(*path),
+        )
 
 
 def resolve_mirrors(document: Document, segments: Mapping[str, Segment]) -> tuple[Mirror, ...]:

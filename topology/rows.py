@@ -3,7 +3,16 @@
 from collections.abc import Iterator
 
 from weft.topology import names
-from weft.topology.hostrow import BridgeSpec, EndpointSpec, HostWaySpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
+from weft.topology.hostrow import (
+    BridgeSpec,
+    EndpointSpec,
+    HostWaySpec,
+    MemberSpec,
+    ServiceSpec,
+    Spec,
+    TunnelSpec,
+    UplinkSpec,
+)
 from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Host, Segment, Uplink
 
 Row = tuple[str, Spec]
@@ -25,6 +34,7 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= _services(fabric, host, local[name])
         row |= _host_way(fabric, host)
         row |= _endpoints(fabric, host, local[name])
+        row |= _members(fabric, host)
         rows[name] = row
     return rows
 
@@ -67,7 +77,19 @@ def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row
             # The port's name inside as well: a segment may be called `default`, which no interface may (it is a sysctl).
             port = names.service_port(name)
             mac = segment.gateway_mac
-            yield f"service/{name}", ServiceSpec(name, port, host.bridge, port, mac, addresses, segment.mtu, uplink)
+            shared = tuple(dict.fromkeys(f"{s.address}/{s.address.max_prefixlen}" for s in fabric.services if s.segment == name))
+            yield f"service/{name}", ServiceSpec(name, port, host.bridge, port, mac, addresses, segment.mtu, uplink, shared)
+
+
+def _members(fabric: Fabric, host: Host) -> Iterator[Row]:
+    for service in fabric.services:
+        gateway = fabric.segments[service.segment].gateway_beside(service.address)
+        for name in service.members:
+            endpoint = fabric.endpoints[name]
+            address = endpoint.beside(service.address)
+            if endpoint.host == host.name and gateway and address:
+                port, tcp = names.service_port(service.segment), service.to_port if service.protocol == "tcp" else None
+                yield f"member/{service.name}/{name}", MemberSpec(service.name, name, port, str(gateway), str(address), tcp)
 
 
 def _host_way(fabric: Fabric, host: Host) -> Iterator[Row]:

@@ -92,13 +92,21 @@ class Invariant(Strict):
 
 
 class VirtualService(Strict):
-    """An address and port that is shared among guests."""
+    """An address and port that is shared among guests: `listen` on it is handed on to `port` (default: the same) of one of them."""
 
     name: s.Name
-    address: s.Ip
+    segment: StrictStr | None = None
+    address: s.Ip | None = None
     listen: s.Listen
+    port: s.PortNumber | None = None
     to: Who
     sticky: Literal["client"] | None = None
+
+    @model_validator(mode="after")
+    def is_somewhere(self) -> "VirtualService":
+        if self.segment is None and self.address is None:
+            raise ValueError("needs one of segment and address")
+        return self
 
 
 class Mirror(Strict):

@@ -8,7 +8,7 @@ from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
 
-_SECTIONS = ("invariants", "services", "mirrors", "qos", "switches", "links")
+_SECTIONS = ("invariants", "mirrors", "qos", "switches", "links")
 
 
 def refuse_unsupported(document: Document, faults: Faults) -> None:

@@ -19,3 +19,6 @@ def warnings(fabric: Fabric) -> Iterator[str]:
                 yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
             seen.add(endpoint.segment)
     yield from policy_warnings(fabric)
+    for service in fabric.services:
+        if not service.members:
+            yield f'{service.source}: service "{service.name}": no guest of segment "{service.segment}" is behind it'

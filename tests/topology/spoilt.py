@@ -345,7 +345,7 @@ ADDED = [
     ),
     (
         "services: [{name: shop, address: 1.1.1.1, listen: tcp/80, to: {tier: web}}]",
-        ['12: service "shop": address 1.1.1.1 is in no segment\'s subnet', '12: service "shop": not supported yet'],
+        ['12: service "shop": address 1.1.1.1 is in no segment\'s subnet'],
     ),
     (
         "mirrors: [{name: m, from: web1.eth0, to: ids1.eth0}, {name: n, from: web1.eth0}]",
