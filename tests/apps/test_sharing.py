@@ -17,10 +17,11 @@ from weft.apps.pipeline import STICKY
 from weft.apps.world import Delivery, World
 
 SHOP = (
-    TWO_HOSTS
+    TWO_HOSTS.replace("lab:", "  kvm3: {address: 10.10.10.3/24, uplinks: {physnet: {nics: [nic0]}}}\nlab:")
     + """
 segments:
-  office: {mode: nat, subnets: [192.168.122.0/24], uplink: physnet}
+  office: {mode: routed, subnets: [192.168.122.0/24], uplink: physnet}
+  branch: {mode: routed, subnets: [192.168.2.0/24], uplink: physnet}
   six: {mode: isolated, subnets: ["fd00:9::/64"], ra: false}
 guests:
   web1: {host: kvm1, labels: {tier: web}, nics: [{segment: office, ip: 192.168.122.11}]}
@@ -28,6 +29,9 @@ guests:
   web3: {host: kvm2, labels: {tier: web}, nics: [{segment: office, ip: 192.168.122.13}]}
   near: {host: kvm1, nics: [{segment: office, ip: 192.168.122.21}]}
   far: {host: kvm2, nics: [{segment: office, ip: 192.168.122.22}]}
+  branch1: {host: kvm1, nics: [{segment: branch, ip: 192.168.2.31}]}
+  branch2: {host: kvm2, nics: [{segment: branch, ip: 192.168.2.32}]}
+  branch3: {host: kvm3, nics: [{segment: branch, ip: 192.168.2.33}]}
   six1: {host: kvm1, labels: {tier: six}, nics: [{segment: six, ip: "fd00:9::11"}]}
   six2: {host: kvm2, nics: [{segment: six, ip: "fd00:9::12"}]}
 services:
@@ -39,9 +43,10 @@ services:
   - {name: six, address: "fd00:9::c8", listen: tcp/80, to: {tier: six}, sticky: client}
 """
 )
+BRANCHES = ["branch1.eth0", "branch2.eth0", "branch3.eth0"]
 WEBS = ["web1.eth0", "web2.eth0", "web3.eth0"]
 SHOP_AT, STAY_AT = ip_address("192.168.122.200"), ip_address("192.168.122.201")
-ASKING = st.tuples(st.sampled_from(["near.eth0", "far.eth0", *WEBS]), st.sampled_from([SHOP_AT, STAY_AT]), st.integers(1024, 65535))
+ASKING = st.tuples(st.sampled_from(["near.eth0", "far.eth0", *BRANCHES, *WEBS]), st.sampled_from([SHOP_AT, STAY_AT]), st.integers(1024, 65535))
 
 
 class Shop:
@@ -58,8 +63,8 @@ class Shop:
     def packet(self, client: str, address: str, port: int, source_port: int = 40000, kind: str = "tcp") -> Packet:
         me, to = self.world.stations[client], ip_address(address)
         own = next(own for own in me.own if own.version == to.version)
-        gateway = next(s for s in self.world.stations.values() if s.name == f"{self.world.fabric.endpoints[client].segment}@kvm1")
-        return p.segment_of(kind, me.mac, gateway.mac, own, to, source_port, port)
+        gateway = self.world.fabric.segments[self.world.fabric.endpoints[client].segment].gateway_mac
+        return p.segment_of(kind, me.mac, gateway, own, to, source_port, port)
 
     def connect(self, client: str, address: str, port: int = 80, source_port: int = 40000, kind: str = "tcp") -> Delivery:
         """Where the first packet of a connection arrives: at one place."""
@@ -97,7 +102,7 @@ def test_the_gateway_answers_for_a_shared_address(client: str) -> None:
     assert world.pings(client, SHOP_AT)
 
 
-@pytest.mark.parametrize("client", ["near.eth0", "far.eth0"])
+@pytest.mark.parametrize("client", ["near.eth0", "far.eth0", *BRANCHES])
 def test_connections_are_spread_over_all_members_and_come_with_the_clients_own_address(client: str) -> None:
     shop = Shop()
     reached = Counter()
@@ -110,7 +115,7 @@ def test_connections_are_spread_over_all_members_and_come_with_the_clients_own_a
     assert min(reached.values()) >= 15
 
 
-@pytest.mark.parametrize("client", ["near.eth0", "far.eth0"])
+@pytest.mark.parametrize("client", ["near.eth0", "far.eth0", *BRANCHES])
 def test_answers_come_from_the_shared_address(client: str) -> None:
     shop = Shop()
     own = str(shop.world.stations[client].own[0])
@@ -188,7 +193,7 @@ def test_while_no_member_lives_the_gateway_refuses() -> None:
 
 def test_a_client_stays_with_its_member_over_connections() -> None:
     shop = Shop()
-    for client in ("near.eth0", "far.eth0"):
+    for client in ("near.eth0", "far.eth0", *BRANCHES):
         assert len({shop.connect(client, "192.168.122.201", source_port=n).station.name for n in range(40000, 40020)}) == 1
 
 

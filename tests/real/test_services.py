@@ -95,12 +95,32 @@ def wait_for(reached: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.2)
 
 
+MORE = """
+  - {name: one, address: 192.168.122.202, listen: tcp/80, port: 8080, to: web3}
+  - {name: echo, address: 192.168.122.202, listen: udp/53, port: 5353, to: web1}
+"""
+GUESTS = """guests:
+  far: {host: kvm2, nics: [{segment: office}]}
+  branch1: {host: kvm1, nics: [{segment: branch}]}
+  branch3: {host: kvm3, nics: [{segment: branch}]}
+"""
+
+
+def fabric_text() -> str:
+    """The example, its segment routed to another one that has guests on a host without members, too."""
+    text = (ROOT / "examples/services.yaml").read_text().replace("fabric: services", "fabric: grpshare")
+    text = text.replace("mode: isolated", "mode: routed\n    uplink: physnet").replace("guests:\n", GUESTS)
+    text = text.replace("hosts:", "  branch: {mode: routed, uplink: physnet, subnets: [192.168.2.0/24, 'fd00:2::/64'], ra: false}\n\nhosts:")
+    text = text.replace("  kvm2: ", "  kvm3: {address: 10.10.10.3/24}\n  kvm2: ")
+    for host in (1, 2, 3):
+        text = text.replace(f"10.10.10.{host}/24", f"10.10.10.{host}/24, uplinks: {{physnet: {{nics: [ens224]}}}}")
+    return text.rstrip() + MORE
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     file: Path = tmp_path_factory.mktemp("grpshare") / "grpshare.yaml"
-    text = (ROOT / "examples/services.yaml").read_text().replace("fabric: services", "fabric: grpshare")
-    text += f"  - {{name: one, address: {ONE}, listen: tcp/80, port: 8080, to: web3}}\n"
-    file.write_text(text.replace("  client: {host: kvm1", "  far: {host: kvm2, nics: [{segment: office}]}\n  client: {host: kvm1"))
+    file.write_text(fabric_text())
     with lab(file, "grpshare") as here:
         made = Shop(here)
         made.serve(*WEBS)
@@ -117,14 +137,14 @@ def own(shop: Shop, client: str, address: str) -> str:
 
 
 @pytest.mark.parametrize("address", [SHOP, SIX])
-@pytest.mark.parametrize("client", ["client", "far"])
+@pytest.mark.parametrize("client", ["client", "far", "branch1", "branch3"])
 def test_connections_are_spread_over_all_members_who_see_the_client(shop: Shop, client: str, address: str) -> None:
     answers = shop.ask(client, address, 40)
     assert {who for who, *_ in answers} == {*WEBS}
     assert {seen for _, seen in answers} == {own(shop, client, address)}
 
 
-@pytest.mark.parametrize("client", ["client", "far"])
+@pytest.mark.parametrize("client", ["client", "far", "branch3"])
 def test_a_client_stays_with_its_member(shop: Shop, client: str) -> None:
     assert len({who for who, *_ in shop.ask(client, LOGIN, 20)}) == 1
 
@@ -139,6 +159,19 @@ def test_a_member_reaches_all_members_and_itself_as_the_shared_address(shop: Sho
 
 def test_a_direct_connection_to_a_member_is_unharmed(shop: Shop) -> None:
     assert shop.ask("client", "192.168.122.12", 5, 8080) == [("web2", "192.168.122.21")] * 5
+
+
+def test_datagrams_are_shared_too_and_their_member_is_asked_by_ping(shop: Shop) -> None:
+    echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 5353)); d, a = s.recvfrom(99); s.sendto(d, a)"
+    ask = f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('{ONE}', 53)); s.settimeout(0.5)\n"
+    ask += "for _ in range(20):\n  try: s.send(b'hello'); print(s.recv(99).decode()); break\n  except OSError: pass"
+    server = shop.lab.start("web1", sys.executable, "-c", echo)
+    try:
+        assert shop.lab.exec("far", sys.executable, "-c", ask).stdout == "hello\n"
+    finally:
+        server.kill()
+        server.communicate()
+    assert next(row["members"] for row in shop.lab.show("services") if row["service"] == "echo") == ["web1.eth0 alive"]
 
 
 def test_a_shared_address_answers_pings(shop: Shop) -> None:
@@ -201,7 +234,8 @@ def walked(shop: Shop) -> World:
 
 
 def syn(here: World, source: str, address: str) -> Packet:
-    me, gateway, target = here.stations[source], here.stations["office@kvm1"], ip_address(address)
+    me, target = here.stations[source], ip_address(address)
+    gateway = here.stations[f"{here.fabric.endpoints[source].segment}@kvm1"]
     mine = next(one for one in me.own if one.version == target.version)
     return p.segment_of("tcp", me.mac, gateway.mac, mine, target, 40000, 80)
 
@@ -216,6 +250,8 @@ CASES: dict[str, Callable[[World], tuple[str, Packet]]] = {
     "who has a shared IPv6 address": lambda w: ("far.eth0", asked(w, "far.eth0", SIX)),
     "a connection to the one that there is": lambda w: ("client.eth0", syn(w, "client.eth0", ONE)),
     "a connection to itself": lambda w: ("web3.eth0", syn(w, "web3.eth0", ONE)),
+    "a connection from another segment": lambda w: ("branch1.eth0", syn(w, "branch1.eth0", ONE)),
+    "and from a host without members": lambda w: ("branch3.eth0", syn(w, "branch3.eth0", ONE)),
     "another port of a shared address": lambda w: ("client.eth0", {**syn(w, "client.eth0", ONE), "tcp_dst": 443}),
     "a member, directly": lambda w: ("client.eth0", {**syn(w, "client.eth0", "192.168.122.13"), "eth_dst": mac(w, "web3.eth0")}),
 }
