@@ -210,6 +210,14 @@ class ToMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class BySender:
+    """Writes a number below `choices`, by a hash of the sender's IP address (ovs-actions(7), multipath): the same for the same sender."""
+
+    choices: int
+    target: Bits
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is one of the `dimension`-th (from 0) of `of` dimensions of conjunction `number` (ovs-fields(7), conj_id): a packet that
     meets a flow of each of them is looked up again with conj_id. No other kind of action stands beside it."""
@@ -220,7 +228,7 @@ class Conjunction:
 
 
 Action = (
-    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter | Conjunction
+    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter | Conjunction | BySender
 )  # fmt: skip
 
 

@@ -125,6 +125,8 @@ HOME = Bits("reg5", 0, 24)
 """Its segment."""
 SHARED = Bits("reg6", 0, 16)
 """Number of the service whose address it was sent to."""
+LOT = Bits("reg6", 16, 16)
+"""Which of its living endpoints a client draws that had none."""
 
 GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
 """Places: a guest's port, another host, the uplink, the service namespace."""

@@ -3,7 +3,9 @@
 =========  ==============================================================================================
 `serve`    questions for the address are answered by the gateway's kernel; what is for its port goes on
 `balance`  is it a known connection? An endpoint's answer to itself is told by its port
-`choose`   established: on to its endpoint; new: to whom it had before (`sticky`), else by lot (a select group)
+`choose`   established: on to its endpoint; new: by lot (a select group), or to the endpoint that this client had before (`sticky`);
+`elect`    one that had none, or a dead one, draws by its address: what a switch learns takes effect a moment later, and connections
+           that are opened together must not draw differently
 `hand`     committed with its translation, and remembered where clients stay
 `route`    the endpoint's MAC; an endpoint that chose itself gets itself under the shared address
 `answers`  what an endpoint says from its port to a client of this host is undone, if it is of such a connection
@@ -24,6 +26,7 @@ from weft.apps.flow import (
     Action,
     Bits,
     Bucket,
+    BySender,
     Ct,
     Flow,
     Given,
@@ -52,6 +55,7 @@ from weft.apps.pipeline import (
     GUEST,
     HAIRPINNED,
     HAND,
+    LOT,
     MEMBER,
     ORIGIN,
     OUT,
@@ -223,30 +227,31 @@ def _enter(share: Share) -> Iterator[Flow]:
 
 def _choose(share: Share) -> Iterator[Flow | Group]:
     service, why, new = share.service, share.why, match(**share.held(), ct_state=NEW)
-    lot: tuple[Action, ...] = (ToGroup(service.id),)
     yield CHOOSE.flow(OWN, match(**share.held(), ct_state=KNOWN), Goto(ROUTE.number), why=why)
     if not share.living:
         for client in share.clients:
             yield CHOOSE.flow(HAIRPIN, match(**share.held((SEGMENT, client.id)), ct_state=NEW), *_to_gateway(client), why=why)
         return
-    yield Group(service.id, "select", tuple(Bucket((put(MEMBER, one.number), Resubmit(HAND.number))) for one in share.living), why)
     if not service.sticky:
-        yield CHOOSE.flow(OWN, new, *lot, why=why)
+        yield Group(service.id, "select", tuple(Bucket((put(MEMBER, one.number), Resubmit(HAND.number))) for one in share.living), why)
+        yield CHOOSE.flow(OWN, new, ToGroup(service.id), why=why)
         return
     yield CHOOSE.flow(OWN, new, Resubmit(STICKY.number), Goto(ELECT.number), why=why)
-    yield ELECT.flow(OWN, match(**share.held()), *lot, why=why)
+    draw = (put(MEMBER, 0), BySender(len(share.living), LOT), Goto(HAND.number))
+    yield ELECT.flow(OWN, match(**share.held()), *draw, why=why)
     for one in share.living:
         yield ELECT.flow(PORT, match(**share.held((MEMBER, one.number))), Goto(HAND.number), why=(*why, one.endpoint.path))
 
 
 def _hand(share: Share) -> Iterator[Flow]:
     """Not by MAC: a connection that is opened again keeps the endpoint that the tracker has for it."""
-    for one in share.living:
+    for lot, one in enumerate(share.living):
         nat = Nat(dst=one.address, port=one.port)
         take = Ct(zone=BALANCED, table=ROUTE.number, commit=True, nat=nat)
         learn = (_remember(share.service, one),) if share.service.sticky else ()
-        whose = match(**share.held((MEMBER, one.number)), **share.kind)
-        yield HAND.flow(OWN, whose, *learn, take, why=(*share.why, one.endpoint.path))
+        drawn = (((MEMBER, 0), (LOT, lot)),) if share.service.sticky else ()
+        for whose in (((MEMBER, one.number),), *drawn):
+            yield HAND.flow(OWN, match(**share.held(*whose), **share.kind), *learn, take, why=(*share.why, one.endpoint.path))
     for one in share.members:
         to = match(**share.held((ROUTED, 0)), **{address_field(one.address, "dst"): one.address})
         mac = Set("eth_dst", mac_number(one.endpoint.mac))

@@ -120,11 +120,12 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return _ct_text(action, tables)
         case f.Learn():
             return _learn_text(action, tables)
-        case f.Resubmit(table):
-            return f"resubmit(,{tables.get(table, table)})"
-        case f.Goto(table):
-            return f"goto_table:{tables.get(table, table)}"
+        case f.Resubmit(number) | f.Goto(number):
+            table = tables.get(number, number)
+            return f"goto_table:{table}" if isinstance(action, f.Goto) else f"resubmit(,{table})"
         case f.ToGroup(number) | f.ToMeter(number):
             return f"{'group' if isinstance(action, f.ToGroup) else 'meter'}:{number}"
+        case f.BySender(choices, target):
+            return f"multipath(nw_src,0,hrw,{choices},0,{bits_text(target)})"
         case f.Conjunction(number, dimension, of):
             return f"conjunction({number},{dimension + 1}/{of})"

@@ -112,6 +112,9 @@ class Switch:
                 packet["vlan_vid"] = 0x1000
             case f.PopVlan():
                 packet["vlan_vid"] = packet["vlan_pcp"] = 0
+            case f.BySender(choices, target):
+                sender = packet.get("ip_src", packet.get("ipv6_src", 0))
+                _write(packet, target.field, digest(f"sender/{sender}", 32) % choices << target.low, target.mask)
             case f.DecTtl():
                 packet["nw_ttl"] -= 1
 

@@ -27,6 +27,8 @@ _NXM_IN_PORT = 0x00000002
 _SOURCE_IS_NUMBER, _LOADS = 0x2000, 0x0800
 _NAT_SRC, _NAT_DST = 1, 2
 _V4, _V6, _PORT = 1, 4, 16
+_BY_SENDER, _HRW = 4, 2
+"""Of multipath: what is hashed, and how a choice follows: few change when there is one more or less (highest random weight)."""
 
 
 def present(actions: Iterable[f.Action], numbers: Numbers) -> tuple[f.Action, ...]:
@@ -107,10 +109,17 @@ def _action(action: f.Action) -> bytes:
             return _nicira(14, Struct("!HB3x").pack(f.IN_PORT & 0xFFFF, table))
         case f.ToGroup(group):
             return _NUMBER.pack(22, 8, group)
-        case f.Conjunction(number, dimension, of):
-            return _nicira(34, Struct("!BBI").pack(dimension, of, number))
+        case f.Conjunction() | f.BySender():
+            return _chosen(action)
         case f.Goto() | f.ToMeter():
             raise ValueError(f"{action} is an instruction: it stands in a flow, not in a list of actions")
+
+
+def _chosen(action: f.Conjunction | f.BySender) -> bytes:
+    if isinstance(action, f.Conjunction):
+        return _nicira(34, Struct("!BBI").pack(action.dimension, action.of, action.number))
+    place = (_range(action.target), _header(action.target.field))
+    return _nicira(10, Struct("!HH2xHHI2xHI").pack(_BY_SENDER, 0, _HRW, action.choices - 1, 0, *place))
 
 
 def _nicira(subtype: int, body: bytes) -> bytes:

@@ -89,6 +89,8 @@ def action(p: Any, version: int, one: f.Action) -> Any:  # noqa: C901
             return p.OFPActionDecNwTtl()
         case f.ToGroup(group):
             return p.OFPActionGroup(group)
+        case f.BySender(choices, target):
+            return p.NXActionMultipath(4, 0, 2, choices - 1, 0, _bits(target), nxm(target.field))
         case f.Conjunction(number, dimension, of):
             return p.NXActionConjunction(dimension, of, number)
         case f.Resubmit(table):
