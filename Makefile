@@ -35,7 +35,8 @@ bench:  ## figures beside those of peers, measured in the same run (root)
 	@tools/setup bench
 	PATH="$(CURDIR)/.peers/usr/bin:$$PATH" $(python) -m bench
 
-nightly: test vm bench  ## everything
+nightly: test vm bench  ## everything, and 100,000 malformed frames, others every day
+	WEFT_FUZZ_FRAMES=100000 WEFT_FUZZ_SEED=$$(date +%Y%m%d) $(python) -m pytest tests/real/test_fuzz.py
 
 docs:  ## print the documents that are made from code
 	@tools/setup check

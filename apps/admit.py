@@ -12,7 +12,7 @@ the service namespace                        everything
 ===========================================  ==================================================================
 
 Nobody's router advertisements, DHCP answers or tagged frames are admitted from a guest that may not spoof. Source: RFC 5227 (ARP
-probes), RFC 4861 and 4862 (ND and duplicate address detection), RFC 7113 (RA guard).
+probes), RFC 4861 and 4862 (ND and duplicate address detection), RFC 7113 (RA guard), RFC 7610 (DHCPv6 shield).
 """
 
 from ipaddress import IPv4Interface, IPv6Interface
@@ -65,7 +65,8 @@ def guest(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
     enter = _enter(segment, GUEST)
     own: dict[str, Given] = {"in_port": port, "vlan_vid": 0, "eth_src": endpoint.mac}
     flows = [ADMIT.flow(GUARD, match(**own, icmpv6_type=134), why=why)]
-    flows.append(ADMIT.flow(GUARD, match(**own, eth_type=0x0800, ip_proto=UDP, udp_src=67), why=why))
+    for kind, server in ((0x0800, 67), (0x86DD, 547)):
+        flows.append(ADMIT.flow(GUARD, match(**own, eth_type=kind, ip_proto=UDP, udp_src=server), why=why))
     flows += [ADMIT.flow(priority, match(**own, **terms), *enter, why=why) for priority, terms in _own(endpoint, segment)]
     if any(isinstance(address, IPv6Interface) for address in endpoint.addresses):
         flows += [ADMIT.flow(GUARD - 1, match(**own, icmpv6_type=kind), why=why) for kind in (135, 136)]

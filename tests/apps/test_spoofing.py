@@ -76,6 +76,13 @@ def test_a_forged_neighbour_advertisement_is_dropped(here: World, forged: dict[s
     assert here.send("six1.eth0", {**advert, **forged}).to == ()
 
 
+def test_a_guest_does_not_answer_as_a_dhcp_server_for_ipv6(here: World) -> None:
+    one, two = here.stations["six1.eth0"], here.stations["six2.eth0"]
+    packet = p.segment_of("udp", one.mac, two.mac, one.own[0], two.own[0], 546, 547)
+    assert here.send("six1.eth0", packet).to == ("six2.eth0",)
+    assert here.send("six1.eth0", {**packet, "udp_src": 547, "udp_dst": 546}).to == ()
+
+
 def test_ipv6_of_a_guest_without_it_is_dropped(here: World) -> None:
     me = here.stations["db2.eth0"]
     packet = p.echo(me.mac, p.BROADCAST, ip_address("fe80::1"), ip_address("ff02::1"))
