@@ -6,6 +6,7 @@ the very same tuple as before: the cost of a change follows the change. Apps nam
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -56,7 +57,8 @@ class Compiler:
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():
             here = view(fabric, host, facts, members, law)
-            programs[host.dpid] = self._program(host.name, chain.from_iterable(parts(here) for parts in INTEGRATION_PARTS))
+            made = chain.from_iterable(parts(here) for parts in INTEGRATION_PARTS)
+            programs[host.dpid] = replace(self._program(host.name, made), fragments=True)
             for number, name in enumerate(sorted(host.uplinks)):
                 made = chain.from_iterable(parts(here, number) for parts in UPLINK_PARTS)
                 programs[host.uplinks[name].dpid] = self._program(host.name, made)

@@ -297,6 +297,9 @@ class Program:
     units: Mapping[tuple[str, ...], tuple[Flow, ...]] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
     meters: tuple[Meter, ...] = ()
+    fragments: bool = False
+    """Matches on ports and ICMP types hold for first fragments too (Open vSwitch hides those fields of every fragment otherwise, and a
+    guest that cuts its router advertisement in two is past the guard)."""
 
     def flows(self) -> Iterator[Flow]:
         return chain.from_iterable(self.units.values())

@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self.errors: dict[int, Refused] | None = None
         """Where errors go that nobody waits for; None: into the log."""
         self.quiet = self.age = self.stalled = 0
-        self.closed = False
+        self.closed = self._fragments = False
         self.gone = asyncio.Event()
         self._channel = channel
         self._transport: Any = None
@@ -78,6 +78,12 @@ class Connection(asyncio.Protocol):
     @property
     def open_vswitch(self) -> bool:
         return self.maker.startswith("Nicira")
+
+    def see_fragments(self, wanted: bool) -> None:
+        """Whether first fragments show their ports; other makes than Open vSwitch have no say in it."""
+        if self.open_vswitch and wanted != self._fragments:
+            self._fragments = wanted
+            self.write(wire.set_config(self.version, self.xid(), wanted))
 
     # What the transport calls.
 

@@ -127,6 +127,7 @@ class Controller:
         answer = self.program_for(switch.connection.dpid)
         if isinstance(answer, Program):
             switch.bare, switch.connection.answer = None, self.answer_for(switch.connection)
+            switch.connection.see_fragments(answer.fragments)
             switch.reconciler.want(answer, self.serial, self.sweep)
         elif answer is not Answer.HOLD:
             self._direct_bare(switch)

@@ -81,8 +81,9 @@ def multipart_request(version: int, xid: int, kind: int, body: bytes = b"") -> b
     return MULTIPART.pack(version, MULTIPART_REQUEST, 16 + len(body), xid, kind, 0) + body
 
 
-def set_config(version: int, xid: int) -> bytes:
-    return message(version, SET_CONFIG, xid, Struct("!HH").pack(0, NEVER_BUFFER))
+def set_config(version: int, xid: int, fragments: bool = False) -> bytes:
+    """`fragments`: Open vSwitch's own OFPC_FRAG_NX_MATCH, fields of the upper layer are seen in first fragments (ovs-ofctl(8), set-frags)."""
+    return message(version, SET_CONFIG, xid, Struct("!HH").pack(3 if fragments else 0, NEVER_BUFFER))
 
 
 def role_request(version: int, xid: int, epoch: int) -> bytes:

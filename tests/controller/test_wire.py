@@ -35,6 +35,7 @@ def test_requests_are_what_os_ken_makes_of_them(version) -> None:
     p, o, dp = osken.PARSERS[version], osken.NUMBERS[version], osken.datapath(version)
     same = osken.serialised
     assert wire.set_config(version, 3) == same(p.OFPSetConfig(dp, 0, 0xFFFF), 3)
+    assert wire.set_config(version, 3, fragments=True) == same(p.OFPSetConfig(dp, 3, 0xFFFF), 3)
     assert wire.role_request(version, 3, 1 << 40) == same(p.OFPRoleRequest(dp, o.OFPCR_ROLE_MASTER, 1 << 40), 3)
     assert wire.message(version, wire.BARRIER_REQUEST, 3) == same(p.OFPBarrierRequest(dp), 3)
     assert wire.message(version, wire.ECHO_REQUEST, 3, b"x") == same(p.OFPEchoRequest(dp, b"x"), 3)

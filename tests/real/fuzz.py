@@ -37,6 +37,8 @@ PACKET_MR_PROMISC, SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_AUXDATA = 1, 263, 1
 VLAN_VALID, TPID_VALID = 0x10, 0x40
 """Status bits of auxiliary data (linux/if_packet.h)."""
 GENEVE = 6081
+SHORTEST = {133: 8, 134: 16, 135: 24, 136: 24, 137: 40}
+"""Bytes below which a message of neighbour discovery is none (RFC 4861, 6.1 and 7.1)."""
 
 
 def send(args: argparse.Namespace) -> None:
@@ -187,7 +189,8 @@ def _behind(following: int, payload: bytes) -> tuple[int, bytes]:
 def _ip(src: bytes, dst: bytes, protocol: int, payload: bytes) -> Ip:
     ported = protocol in (UDP, 6) and len(payload) >= 8
     ports = struct.unpack("!HH", payload[:4]) if ported else (0, 0)
-    return Ip(src, dst, protocol, ports, payload[0] if protocol == ICMPV6 and payload else -1, payload)
+    icmp = payload[0] if protocol == ICMPV6 and payload else -1
+    return Ip(src, dst, protocol, ports, icmp if len(payload) >= SHORTEST.get(icmp, 1) else -1, payload)
 
 
 def untagged(frame: bytes) -> tuple[list[int], bytes]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.malformed import ARP, IPV4, Stage, Who, who
 from tests.real.fuzz import carried, ip, may_pass, stage_text, untagged
 from tests.real.labs import ROOT, Lab, lab
+from tests.real.malformed import ARP, IPV4, Stage, Who, who
 from weft.cli.stores import look
 from weft.topology import names
 from weft.topology.model import Fabric
@@ -51,6 +51,7 @@ SEED = int(os.environ.get("WEFT_FUZZ_SEED", "1"))
 RATE = 600
 """Frames a second of each sender."""
 PINGS = {"db1": "10.0.9.12", "office1": "203.0.113.1", "lan1": "10.5.0.12"}
+PUBLIC, UNDERLAY = bytes((203, 0, 113)), bytes((10, 10, 10))
 FUZZ = (sys.executable, "-m", "tests.real.fuzz")
 
 
@@ -186,22 +187,32 @@ def test_neighbours_hear_nothing_that_is_forged(aftermath: Aftermath) -> None:
 
 
 def test_the_wire_has_only_what_belongs_on_it(aftermath: Aftermath) -> None:
-    """In a tunnel, its segment's key; with the tag of the VLAN, its guest; else hosts and outside, translated."""
+    """In a tunnel its segment's key, with the VLAN's tag its guests; else hosts and outside, by addresses of theirs."""
     wrong = [frame.hex() for frame in aftermath.seen["wire"] if not on_wire(aftermath, frame)]
     assert wrong == []
 
 
 def on_wire(aftermath: Aftermath, frame: bytes) -> bool:
-    if (inner := carried(frame)) is not None:
-        keys = {aftermath.fabric.segments[name].id: aftermath.who(guest) for name, guest in SENDERS.items() if name != "lan"}
-        return inner[0] in keys and may_pass(inner[1], keys[inner[0]], own=True)
+    if (inner := carried(frame)) is not None and frame[30:33] == UNDERLAY:
+        keys = {aftermath.fabric.segments[name].id: name for name in SENDERS if name != "lan"}
+        return inner[0] in keys and a_member_may(aftermath, keys[inner[0]], inner[1], own=True)
     tags, plain = untagged(frame)
     if tags:
-        return tags == [5] and may_pass(plain, aftermath.who("lanx"), own=False)
+        return tags == [5] and a_member_may(aftermath, "lan", plain, own=False)
     hosts = {bytes.fromhex(names.mac(NAME, what).replace(":", "")) for what in ("kvm1/ens224", "kvm2/ens224", "outside/physnet")}
     packet = ip(plain)
-    public = packet is not None and packet.src[:3] == bytes((203, 0, 113))
+    public = packet is not None and packet.src[:3] in (PUBLIC, UNDERLAY)
     return plain[6:12] in hosts and (plain[12:14] == ARP.to_bytes(2) or (plain[12:14] == IPV4.to_bytes(2) and public))
+
+
+def a_member_may(aftermath: Aftermath, segment: str, frame: bytes, own: bool) -> bool:
+    """The sender, or a neighbour of it whose kernel quotes what it got (RFC 792)."""
+    return any(may_pass(frame, aftermath.who(member.guest), own) for member in aftermath.fabric.members(segment))
+
+
+def test_first_fragments_show_their_ports_to_the_guards(aftermath: Aftermath) -> None:
+    assert "nx-match" in aftermath.here.ovs("kvm1", "ovs-ofctl", "-OOpenFlow14", "get-frags", "br-weft")
+    assert "normal" in aftermath.here.ovs("kvm1", "ovs-ofctl", "-OOpenFlow14", "get-frags", "wx-physnet")
 
 
 def test_nothing_of_the_lab_died(aftermath: Aftermath) -> None:
