@@ -5,7 +5,7 @@ from importlib import import_module
 
 from bench.table import Figure, show
 
-BENCHES = ("packet_in", "flows", "strangers", "datapath", "nat", "lab")
+BENCHES = ("packet_in", "flows", "strangers", "datapath", "nat", "forwarding", "growth", "dhcp", "lab")
 """Modules, each with ``figures() -> Iterable[Figure]``."""
 
 
