@@ -24,7 +24,6 @@ for folder in {private}; do mkdir -p /$folder; mount --bind {dir}/$(echo $folder
 mount --bind {dir}/passwd /etc/passwd
 mount --bind {dir}/group /etc/group
 echo 1 > /proc/sys/net/ipv4/ip_forward
-virtlogd -d -p {dir}/virtlogd.pid
 exec libvirtd -p {dir}/libvirtd.pid
 """
 DAEMON = """
@@ -99,7 +98,7 @@ class Libvirt:
             (self.folder / place.replace("/", "-")).mkdir()
         for file, line in (("passwd", "libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin\n"), ("group", "libvirt-qemu:x:64055:\n")):
             (self.folder / file).write_text(Path("/etc", file).read_text().rstrip("\n") + "\n" + line)
-        for file, text in (("libvirtd.conf", DAEMON), ("qemu.conf", QEMU), ("virtlogd.conf", "log_level = 3\n")):
+        for file, text in (("libvirtd.conf", DAEMON), ("qemu.conf", QEMU)):
             (self.folder / "etc-libvirt" / file).write_text(text.format(dir=self.folder) if "{dir}" in text else text)
         script = FIRST.format(private=" ".join(PRIVATE), dir=self.folder)
         with (self.folder / "output").open("wb") as output:
