@@ -6,7 +6,7 @@ touched; a link or a bridge that has a name of ours and not our mark is a failur
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from weft.agents import steps as s
@@ -296,7 +296,7 @@ def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
 
 
 def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
-    segments = tuple(s.Served(spec.inside, spec.uplink) for spec in able.values() if isinstance(spec, ServiceSpec))
+    segments = tuple(_served(spec, able) for spec in able.values() if isinstance(spec, ServiceSpec))
     if not segments:
         return
     uplinks = [spec for spec in able.values() if isinstance(spec, UplinkSpec)]
@@ -315,21 +315,38 @@ def _host_way(able: Wanted, seen: Observed) -> Iterator[Action]:
         yield Action("change", step.port, f"way out through the host for {', '.join(step.networks)}", step, f"way/{HOST_UPLINK}")
 
 
+def _served(spec: ServiceSpec, able: Wanted) -> s.Served:
+    routed = (e for e in able.values() if spec.mode == "routed" and isinstance(e, EndpointSpec) and e.segment == spec.segment)
+    guests = tuple(sorted(address.partition("/")[0] for endpoint in routed for address in endpoint.addresses))
+    routes = tuple((to, via) for to, _, via in (route.split(" ") for route in spec.routes))
+    return s.Served(spec.inside, spec.uplink, spec.mode, spec.addresses, routes, guests)
+
+
 def way_out(spec: UplinkSpec, able: Wanted, seen: Observed) -> s.Way | None:
     """How the host itself is on an uplink; None: nothing leaves there, or it has no IPv4 address there yet."""
     local = seen.links.get(HERE, {}).get(spec.bridge)
     address = translated(spec, able, seen)
     if spec.exit is None or local is None or address is None:
         return None
-    routes = tuple(sorted(route for route in local.routes if ":" not in route[0] + route[1]))
-    return s.Way(spec.name, spec.exit, local.mac, address, routes)
+    six = translated6(spec, able, seen) or ""
+    routes = tuple(sorted(route for route in local.routes if six or ":" not in route[0] + route[1]))
+    return s.Way(spec.name, spec.exit, local.mac, address, routes, six)
 
 
 def translated(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:
     """The address guests leave by, in CIDR: in the default gateway's network, else the first that is not the tunnels' end."""
+    return _leaving(spec, able, seen, 4)
+
+
+def translated6(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:
+    """The same for IPv6; a unique local address (RFC 4193) only where there is no other."""
+    return _leaving(spec, able, seen, 6)
+
+
+def _leaving(spec: UplinkSpec, able: Wanted, seen: Observed, version: int) -> str | None:
     local = seen.links.get(HERE, {}).get(spec.bridge)
-    own = [IPv4Interface(address) for address in (local.addresses if local else ()) if ":" not in address]
+    own = [known for address in (local.addresses if local else ()) if (known := ip_interface(address)).version == version]
     gateways = [ip_address(gateway) for network, gateway in (local.routes if local else ()) if network == "default" and gateway]
     tunnels = {tunnel.local for tunnel in able.values() if isinstance(tunnel, TunnelSpec)}
-    ranked = sorted(own, key=lambda a: (not any(g in a.network for g in gateways), str(a.ip) in tunnels))
+    ranked = sorted(own, key=lambda a: (not any(g in a.network for g in gateways), str(a.ip) in tunnels, a.is_private and version == 6))
     return str(ranked[0]) if ranked else None

@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 
 from weft.agents.observed import HERE, Observed
-from weft.agents.plan import Failures, Wanted, translated
+from weft.agents.plan import Failures, Wanted, translated, translated6
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
-from weft.topology.hostrow import BridgeSpec, HostWaySpec, MemberSpec, Spec, UplinkSpec
+from weft.topology.hostrow import BridgeSpec, HostWaySpec, MemberSpec, ServiceSpec, Spec, UplinkSpec
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -18,6 +18,7 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         said: dict[str, object] = {"state": state, "reason": reason}
         if isinstance(spec, UplinkSpec):
             said |= _uplink(spec, wanted, seen)
+            said["reason"] = reason or _inside_only(spec, wanted, seen)
         found[key] = json.dumps(said, separators=(",", ":"))
     return found | dict(stranger_states(wanted, seen))
 
@@ -46,4 +47,18 @@ def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, ob
     address = translated(spec, wanted, seen)
     gateway = next((gateway for network, gateway in local.routes if network == "default" and ":" not in gateway), "")
     translate = address.partition("/")[0] if address else ""
-    return {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "gateway": gateway}
+    six = (translated6(spec, wanted, seen) or "").partition("/")[0]
+    return {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
+
+
+def _inside_only(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> str:
+    """What of the segments on an uplink stays inside, because the host has no address there that it could leave by."""
+    if spec.bridge not in seen.links.get(HERE, {}) or spec.exit is None:
+        return ""
+    served = [s for s in wanted.values() if isinstance(s, ServiceSpec) and s.uplink == spec.name]
+    if served and translated(spec, wanted, seen) is None:
+        return f"{spec.bridge} has no IPv4 address: nothing of {', '.join(s.segment for s in served)} leaves"
+    sixes = [s.segment for s in served if any(":" in address for address in s.addresses)]
+    if sixes and translated6(spec, wanted, seen) is None:
+        return f"{spec.bridge} has no global IPv6 address: nothing of {', '.join(sixes)} leaves over IPv6"
+    return ""

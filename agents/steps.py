@@ -138,7 +138,9 @@ class Way:
     address: str
     """In CIDR: what guests are translated to."""
     routes: tuple[tuple[str, str], ...]
-    """Of the host by this uplink: (network or ``default``, gateway or empty for on-link)."""
+    """Of the host by this uplink: (network or ``default``, gateway or empty for on-link), of both versions of IP."""
+    address6: str = ""
+    """The same for IPv6; empty: the host has none there, and nothing leaves over IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,13 @@ class Served:
 
     inside: str
     uplink: str | None
+    mode: str = "isolated"
+    addresses: tuple[str, ...] = ()
+    """Of its gateway, in CIDR."""
+    routes: tuple[tuple[str, str], ...] = ()
+    """What is sent to a machine in it: network, and the machine."""
+    guests: tuple[str, ...] = ()
+    """Addresses of its guests on this host, where the uplink sees them (`routed`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ Cables finish checksums in software at both ends: Open vSwitch's userspace datap
 
 import subprocess
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from weft.agents.spaces import NAMESPACES
 from weft.topology import names
 from weft.topology.errors import WeftError
-from weft.topology.model import Fabric, Host, Uplink
+from weft.topology.model import Address, Fabric, Host, Lab, Uplink
 
 WIRES, OUTSIDE = "wires", "outside"
 NETWORK = IPv4Network("203.0.113.0/24")
@@ -30,9 +30,22 @@ def network(fabric: Fabric) -> IPv4Network:
     return fabric.lab.outside if fabric.lab else NETWORK
 
 
+def network6(fabric: Fabric) -> IPv6Network:
+    return (fabric.lab or Lab(NETWORK)).outside6
+
+
 def gateway(fabric: Fabric) -> IPv4Address:
     """Where `outside` is."""
     return network(fabric)[1]
+
+
+def gateway6(fabric: Fabric) -> IPv6Address:
+    return network6(fabric)[1]
+
+
+def host_addresses(fabric: Fabric, number: int) -> tuple[IPv4Address, IPv6Address]:
+    """Of the n-th host on the network outside: .11 and ::11, …"""
+    return network(fabric)[FIRST_HOST + number], network6(fabric)[int(str(FIRST_HOST + number), 16)]
 
 
 def namespaces(fabric: str) -> list[Path]:
@@ -48,7 +61,7 @@ def build(fabric: Fabric) -> None:
     _ip(_wires(fabric), names.namespace(fabric.name, WIRES))
     _ip(_outside(fabric), names.namespace(fabric.name, OUTSIDE))
     for number, host in enumerate(fabric.hosts.values()):
-        _ip(_host(fabric, host, network(fabric)[FIRST_HOST + number]), names.namespace(fabric.name, host.name))
+        _ip(_host(fabric, host, *host_addresses(fabric, number)), names.namespace(fabric.name, host.name))
     for space in first:
         _settle(space)
 
@@ -127,12 +140,32 @@ def _outside(fabric: Fabric) -> Iterator[str]:
         yield f"link set {name} up"
     for name in sorted(set(left_by.values()) or device.values()):
         yield f"address add {gateway(fabric)}/{net.prefixlen} dev {name}"
+        yield f"address add {gateway6(fabric)}/{network6(fabric).prefixlen} dev {name} nodad"
     for number, host in enumerate(fabric.hosts):
         if len(set(left_by.values())) > 1 and host in left_by:
-            yield f"route add {net[FIRST_HOST + number]}/32 dev {left_by[host]}"
+            yield from (f"route add {own} dev {left_by[host]}" for own in host_addresses(fabric, number))
+    yield from _routed(fabric)
 
 
-def _host(fabric: Fabric, host: Host, address: IPv4Address) -> Iterator[str]:
+def _routed(fabric: Fabric) -> Iterator[str]:
+    """What a physical network has to know: a routed subnet that is none of its own is behind the hosts, any of them."""
+    for segment in fabric.segments.values():
+        for net in segment.networks if segment.mode == "routed" else ():
+            vias = [_leaving(fabric, number, net.version) for number, host in enumerate(fabric.hosts.values()) if _leaves(host, segment.uplink)]
+            if vias and not (net.overlaps(network(fabric)) if net.version == 4 else net.overlaps(network6(fabric))):
+                yield f"route add {net} via {vias[0]}"
+
+
+def _leaves(host: Host, physnet: str | None) -> bool:
+    first = _first(host)
+    return first is not None and (first.name, first.address) == (physnet, "keep")
+
+
+def _leaving(fabric: Fabric, number: int, version: int) -> Address:
+    return next(own for own in host_addresses(fabric, number) if own.version == version)
+
+
+def _host(fabric: Fabric, host: Host, address: IPv4Address, address6: IPv6Address) -> Iterator[str]:
     """A host as its owner set it up before weft came: addresses on its first NIC, a default route."""
     yield "link set lo up"
     for uplink in host.uplinks.values():
@@ -143,7 +176,9 @@ def _host(fabric: Fabric, host: Host, address: IPv4Address) -> Iterator[str]:
     first = _first(host)
     if first and first.address == "keep":
         yield f"address add {address}/{network(fabric).prefixlen} dev {first.nics[0]}"
+        yield f"address add {address6}/{network6(fabric).prefixlen} dev {first.nics[0]} nodad"
         yield f"route add default via {gateway(fabric)}"
+        yield f"route add default via {gateway6(fabric)}"
     if host.address and keeping and str(host.address) not in owned:
         yield f"address add {host.address} dev {keeping[0]}"
 

@@ -18,6 +18,7 @@ from weft.apps import (
     routing,
     sharing,
     translate,
+    untranslated,
 )  # fmt: skip
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
@@ -143,5 +144,5 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
 )
 """What apps want of the integration bridge of a host."""
 
-UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (translate.parts,)
+UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (translate.parts, untranslated.parts)
 """What apps want of the bridge of a host's n-th uplink (`View.uplink`)."""

@@ -75,6 +75,7 @@ UPLINK = _tables("uplink",
     ("host_answer",   "untranslate", "the host's answer to a hidden guest"),
     ("say",           "switch",      "the host's own, committed in the zone that guests are translated in, so that ports never collide"),
     ("leave",         "switch",      "only what was translated leaves"),
+    ("let_in",        "switch",      "what a forward lets in goes into the service namespace"),
 )
 BARE = _tables("bare",
     ("enter",   "admit",   "which VLAN a port's packets are in; what is none of a switch's business ends here"),
@@ -95,7 +96,7 @@ TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UP
 ) = INTEGRATION  # fmt: skip
 (
     SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
-    ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE,
+    ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE, LET_IN,
 ) = UPLINK  # fmt: skip
 ENTER, WATCH, FIND, SEEN, DELIVER, COPIES, LEAVE_BY = BARE
 

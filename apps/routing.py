@@ -55,11 +55,11 @@ def parts(here: View) -> Iterator[Part]:
     joined = [site for site in here.sites.values() if site.segment.joined]
     for site in joined:
         name = site.segment.name
-        if site.local:
+        if site.here:
             yield Part(("router", name), router, (site.segment, names.service_port(name), site.beyond))
         for endpoint in (*site.local, *(endpoint for endpoint, _ in site.remote)):
             yield Part(("route", endpoint.name), route, (endpoint, site.segment))
-        for endpoint, way in site.remote if not site.local else ():
+        for endpoint, way in site.remote if not site.here else ():
             yield Part(("reach", endpoint.name), bridging.reach, (endpoint, site.segment, way))
     for site in here.inhabited:
         if site.segment.served and not site.segment.joined:

@@ -40,6 +40,8 @@ class Site:
     remote: tuple[tuple[Endpoint, Way], ...]
     beyond: tuple[Way, ...]
     """To the other hosts with members, or to the wire: where group traffic goes too."""
+    here: bool
+    """It has members here, or its router."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class View:
 
     @property
     def inhabited(self) -> Iterator[Site]:
-        """The segments with members here."""
-        return (site for site in self.sites.values() if site.local)
+        """The segments with members or a router here."""
+        return (site for site in self.sites.values() if site.here)
 
     def uplink(self, number: int) -> Uplink:
         """In the order of names, which numbers the conntrack zones."""
@@ -64,25 +66,33 @@ class View:
 def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]], law: Law) -> View:
     """`members`: the endpoints of every segment."""
     sites = {}
-    routing = any(fabric.segments[name].joined and any(e.host == host.name for e in found) for name, found in members.items())
+    here = {name for name, found in members.items() if any(endpoint.host == host.name for endpoint in found)}
+    here |= {name for name, segment in fabric.segments.items() if segment.routed_on(host)}
+    routing = any(fabric.segments[name].joined for name in here)
     for name, found in members.items():
         segment = fabric.segments[name]
-        if (segment.joined and routing) or any(endpoint.host == host.name for endpoint in found):
-            sites[name] = _site(host, segment, found)
+        if (segment.joined and routing) or name in here:
+            routers = [other.name for other in fabric.hosts.values() if segment.routed_on(other)]
+            sites[name] = _site(host, segment, found, routers)
     return View(fabric, host, facts, sites, law)
 
 
-def _site(host: Host, segment: Segment, endpoints: list[Endpoint]) -> Site:
+def _site(host: Host, segment: Segment, endpoints: list[Endpoint], routers: list[str]) -> Site:
+    """`routers`: hosts that have the segment's router even where they have no guest of it."""
     local = tuple(endpoint for endpoint in endpoints if endpoint.host == host.name)
     ways: dict[str, Way] = {}
     remote = []
     for endpoint in endpoints:
         if endpoint.host != host.name and (way := _way(segment, endpoint.host, ways)):
             remote.append((endpoint, way))
+    here = bool(local) or host.name in routers
     if segment.tunnelled:
-        return Site(segment, local, tuple(remote), tuple(ways[name] for name in sorted(ways)) if local else ())
+        for other in routers:
+            _way(segment, other, ways)
+        beyond = tuple(ways[name] for name in sorted(ways) if name != host.name) if here else ()
+        return Site(segment, local, tuple(remote), beyond, here)
     wire_way = (Way(names.patch_port(segment.uplink), WIRE),) if segment.mode == "bridged" and segment.uplink else ()
-    return Site(segment, local, tuple(remote), wire_way)
+    return Site(segment, local, tuple(remote), wire_way, here)
 
 
 def _way(segment: Segment, host: str, ways: dict[str, Way]) -> Way | None:

@@ -5,9 +5,9 @@ physical network. They answer ARP, ND and ping as a kernel does, and the service
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import NamedTuple
 
 from weft.apps import packet as p
@@ -15,11 +15,13 @@ from weft.apps.conntrack import Conntrack
 from weft.apps.facts import Facts
 from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
+from weft.apps.router import Router
 from weft.apps.strangers import strangers
 from weft.apps.translate import base_flows
 from weft.apps.walk import Hop, LoopError, Switch
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Fabric, Host, Interface, Segment
+from weft.topology.check_segments import overlap
+from weft.topology.model import Address, Endpoint, Fabric, Host, Interface, Network, Segment
 
 OUTSIDE_MAC = "0e:00:00:00:00:01"
 MOST_STEPS = 10_000
@@ -37,6 +39,8 @@ class Station:
     addresses: tuple[Interface, ...]
     place: Place
     gateways: tuple[Address, ...] = ()
+    routes: tuple[tuple[Network, Address], ...] = ()
+    """What the physical network knows: a routed subnet, and the host it is behind."""
 
     @property
     def own(self) -> tuple[Address, ...]:
@@ -48,12 +52,22 @@ class Delivery(NamedTuple):
     packet: Packet
 
 
+class Entry(NamedTuple):
+    """A packet came into a port of a switch, and met flows there."""
+
+    place: Place
+    packet: Packet
+    hops: tuple[Hop, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """Where a packet came out, and every flow it met on the way."""
 
     delivered: tuple[Delivery, ...]
     hops: tuple[Hop, ...]
+    entries: tuple[Entry, ...] = ()
+    """Every time that it came into a switch."""
 
     @property
     def to(self) -> tuple[str, ...]:
@@ -72,6 +86,7 @@ class World:
         self._at: dict[Place, Station] = {}
         self._learned: dict[tuple[str, int, int], Place] = {}
         self._trackers: dict[str, Conntrack] = {}
+        self._router = Router(fabric, facts, self._neighbour)
         for host in fabric.hosts.values():
             self._add_host(host, programs)
         self._add_outside()
@@ -94,8 +109,11 @@ class World:
         """The first answer that comes back to a station for what it sent; None: none does."""
         asker = self.stations[station]
         for reached, arrived in self.send(station, packet).delivered:
+            if reached == asker and _is_answer(arrived):  # the service namespace answered on the way, for a guest of its host
+                return arrived
             reply = p.answer(arrived, reached.mac, reached.own)
             by = self._sender(reached, reply) if reply else None
+            reply = self._sent_back(reached, reply) if reply else None
             if reply is None or by is None:
                 continue
             for delivery in self._run(by.place, {**reply, "eth_src": mac_number(by.mac)}, by).delivered:
@@ -103,20 +121,35 @@ class World:
                     return delivery.packet
         return None
 
+    def _sent_back(self, station: Station, reply: Packet) -> Packet | None:
+        """An answer as `outside` sends it: to who asked on its wire, else by the route that it knows."""
+        ends = p.addresses(reply)
+        if ends is None or station.place[0] != "wire" or any(ends[1] in own.network or ends[1].is_link_local for own in station.addresses):
+            return reply
+        hop = self.next_hop(station.name, ends[1])
+        return {**reply, "eth_dst": hop[1]} if hop else None
+
     def pings(self, station: str, target: Address) -> bool:
         """Whether a ping is answered: neighbour found (the gateway's, off-link), request there, answer back."""
+        found = self.next_hop(station, target)
+        if found is None:
+            return False
+        source, hop = found
+        reply = self.ask(station, p.echo(self.stations[station].mac, hop, source, target))
+        return reply is not None and p.addresses(reply) == (target, source)
+
+    def next_hop(self, station: str, target: Address) -> tuple[Address, int] | None:
+        """With which address a station speaks to another, and to which MAC: asked for as a kernel does. None: it has no way."""
         asker = self.stations[station]
         source = next((interface for interface in asker.addresses if interface.version == target.version), None)
         if source is None:
-            return False
+            return None
         hop: Address | None = target
         if not any(target in interface.network for interface in asker.addresses):
-            hop = next((gateway for gateway in asker.gateways if gateway.version == target.version), None)
+            ways = [via for network, via in asker.routes if target in network]
+            hop = next((way for way in (*ways, *asker.gateways) if way.version == target.version), None)
         found = hop and self.ask(station, p.question(asker.mac, source.ip, hop))
-        if not found:
-            return False
-        reply = self.ask(station, p.echo(asker.mac, found["eth_src"], source.ip, target))
-        return reply is not None and p.addresses(reply) == (target, source.ip)
+        return (source.ip, found["eth_src"]) if found else None
 
     def _sender(self, reached: Station, reply: Packet) -> Station | None:
         """By which of its NICs a guest answers: its kernel looks at the address, not at where the question came in."""
@@ -162,16 +195,29 @@ class World:
         self._wires.setdefault(name, []).append((bridge, uplink.nics[0]))
         fact = self._facts.uplinks.get((host.name, name))
         if fact is not None:
-            label = host.name if number == 0 else f"{host.name}/{name}"
-            self._station(Station(label, fact.mac, (IPv4Interface(f"{fact.translate}/24"),), (bridge, "LOCAL")))
+            label, lab = host.name if number == 0 else f"{host.name}/{name}", self.fabric.lab
+            own: tuple[Interface, ...] = (IPv4Interface(f"{fact.translate}/24"),)
+            own += (IPv6Interface(f"{fact.translate6}/64"),) if fact.translate6 else ()
+            gateways = (lab.outside[1], lab.outside6[1]) if lab else ()
+            self._station(Station(label, fact.mac, own, (bridge, "LOCAL"), gateways))
 
     def _add_outside(self) -> None:
         if self.fabric.lab is None:
             return
-        network = self.fabric.lab.outside
-        address = IPv4Interface(f"{network[1]}/{network.prefixlen}")
+        own = tuple(ip_interface((net[1], net.prefixlen)) for net in (self.fabric.lab.outside, self.fabric.lab.outside6))
         for number, wire in enumerate(self._wires):
-            self._station(Station("outside" if number == 0 else f"outside/{wire}", OUTSIDE_MAC, (address,), ("wire", wire)))
+            label = "outside" if number == 0 else f"outside/{wire}"
+            self._station(Station(label, OUTSIDE_MAC, own, ("wire", wire), (), tuple(self._routed(wire))))
+
+    def _routed(self, wire: str) -> Iterator[tuple[Network, Address]]:
+        """The routes that the physical network needs: to a routed subnet that is not its own, by the first host on it."""
+        stations = [self._at.get((switch, "LOCAL")) for switch, _ in self._wires[wire]]
+        hosts = [station for station in stations if station]
+        for segment in self.fabric.segments.values():
+            for net in segment.networks if segment.mode == "routed" and segment.uplink == wire else ():
+                via = next((own for host in hosts for own in host.own if own.version == net.version), None)
+                if via and not any(overlap(net, own.network) for host in hosts for own in host.addresses):
+                    yield net, via
 
     def _station(self, station: Station) -> None:
         self.stations[station.name] = self._at[station.place] = station
@@ -180,15 +226,15 @@ class World:
 
     def _run(self, place: Place, packet: Packet, sender: Station | None) -> Walk:
         delivered: list[Delivery] = []
-        hops: list[Hop] = []
+        entries: list[Entry] = []
         entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1], place, packet, delivered)
         waiting = deque(entering)
         for _ in range(MOST_STEPS):
             if not waiting:
-                return Walk(tuple(delivered), tuple(hops))
+                return Walk(tuple(delivered), tuple(hop for entry in entries for hop in entry.hops), tuple(entries))
             (switch, port), arriving = waiting.popleft()
             sent, met = self._switches[switch].receive(port, arriving)
-            hops += met
+            entries.append(Entry((switch, port), arriving, tuple(met)))
             for out, leaving in sent:
                 reached = self._leave((switch, out), leaving, delivered)
                 waiting.extend(reached)
@@ -205,12 +251,14 @@ class World:
             if place in nics:
                 return self._on_wire(wire, place, packet, delivered)
             if port == names.exit_port(wire) and bridge == names.uplink_bridge(wire):
-                return self._route_in(host, packet)
+                return self._router.from_wire(host, wire, packet)
         station = self._at.get(place)
         if station is None or (port == "LOCAL" and packet["vlan_vid"]):  # a host has no VLAN devices
             return []
         delivered.append(Delivery(station, packet))
-        return self._route_out(host, station, packet) if port.startswith("s.") else []
+        if not port.startswith("s.") or packet["eth_dst"] != mac_number(station.mac):
+            return []
+        return self._router.from_segment(host, self.fabric.segments[station.name.partition("@")[0]], packet)
 
     def _on_wire(self, wire: str, came: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """The physical network: a learning switch that keeps VLANs apart, with `outside` on one of its ports, untagged."""
@@ -222,38 +270,20 @@ class World:
             delivered.append(Delivery(self._at[outside], packet))
         return [(nic, packet) for nic in targets if nic != outside]
 
-    def _route_out(self, host: str, gateway: Station, packet: Packet) -> list[tuple[Place, Packet]]:
-        """The service namespace's kernel: what is not for itself leaves by the segment's uplink, if it has one."""
-        ends, segment = p.addresses(packet), self.fabric.segments[gateway.name.partition("@")[0]]
-        for_it = packet["eth_dst"] == mac_number(gateway.mac) and packet.get("nw_ttl", 0) > 1
-        fact = self._facts.uplinks.get((host, segment.uplink)) if segment.uplink else None
-        if not (ends and for_it and fact and segment.uplink) or ends[1] in gateway.own or segment.mode != "nat":
-            return []
-        neighbour = self._neighbour(segment.uplink, ends[1])
-        if neighbour is None:
-            return []
-        routed = {**packet, "eth_src": mac_number(fact.mac), "eth_dst": mac_number(neighbour.mac), "nw_ttl": packet["nw_ttl"] - 1}
-        return [((f"{host}/{names.uplink_bridge(segment.uplink)}", names.exit_port(segment.uplink)), routed)]
-
-    def _neighbour(self, wire: str, address: Address) -> Station | None:
-        """Who on a physical network takes what is for `address`: its owner, a host or a bridged guest, else `outside`."""
+    def _neighbour(self, wire: str, address: Address) -> str | None:
+        """MAC of who on a physical network takes what is for `address`: its owner, a host or a bridged guest, else `outside`."""
         for station in self.stations.values():
             endpoint = self.fabric.endpoints.get(station.name)
             segment = self.fabric.segments[endpoint.segment] if endpoint else None
             bridged = segment is not None and segment.mode == "bridged" and (segment.uplink, segment.vlan) == (wire, None)
             if address in station.own and (bridged or station.place[1] == "LOCAL"):
-                return station
-        return self._at.get(("wire", wire))
+                return station.mac
+        beyond = self._at.get(("wire", wire))
+        return beyond.mac if beyond else None
 
-    def _route_in(self, host: str, packet: Packet) -> list[tuple[Place, Packet]]:
-        ends = p.addresses(packet)
-        for endpoint in self.fabric.endpoints.values():
-            segment = self.fabric.segments[endpoint.segment]
-            if ends and endpoint.host == host and segment.served and any(ends[1] == own.ip for own in endpoint.addresses):
-                macs = {"eth_src": mac_number(segment.gateway_mac), "eth_dst": mac_number(endpoint.mac)}
-                place = (f"{host}/{self.fabric.hosts[host].bridge}", names.service_port(segment.name))
-                return [(place, {**packet, **macs, "nw_ttl": packet["nw_ttl"] - 1})]
-        return []
+
+def _is_answer(packet: Packet) -> bool:
+    return packet.get("arp_op") == 2 or packet.get("icmpv6_type") == 136
 
 
 def _guest(fabric: Fabric, endpoint: Endpoint, place: Place) -> Station:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from weft.agents import wires
 from weft.agents.pings import Ping, answered
@@ -61,7 +60,7 @@ def expected(world: World, pair: Pair) -> bool:
     guest = world.fabric.guests.get(pair.source)
     stations = [world.stations[endpoint.name] for endpoint in guest.endpoints] if guest else [world.stations[OUTSIDE]]
     on_link = [station for station in stations if any(pair.address in own.network for own in station.addresses)]
-    sender = next(iter(on_link or [station for station in stations if station.gateways]), None)
+    sender = next(iter(on_link or [station for station in stations if station.gateways or station.routes]), None)
     return sender is not None and world.pings(sender.name, pair.address)
 
 
@@ -71,7 +70,9 @@ def _pairs(fabric: Fabric) -> Iterator[Pair]:
     for guest in inside:
         yield from (Pair(guest.name, e, address) for e, address in targets if e.guest != guest.name)
         yield Pair(guest.name, None, wires.gateway(fabric))
-    yield from (Pair(OUTSIDE, e, address) for e, address in targets if isinstance(address, IPv4Address))
+        if any(address.version == 6 for endpoint in guest.endpoints for address in endpoint.addresses):
+            yield Pair(guest.name, None, wires.gateway6(fabric))
+    yield from (Pair(OUTSIDE, e, address) for e, address in targets)
 
 
 def _answers(fabric: Fabric, pairs: list[Pair], should: dict[Pair, bool]) -> set[Pair]:

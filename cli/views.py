@@ -44,7 +44,7 @@ class Seen:
 
 def hosts(seen: Seen) -> Iterator[Row]:
     for host in seen.fabric.hosts.values():
-        wires = {name: seen.state(host.name, f"uplink/{name}")[0] for name in host.uplinks}
+        wires = {name: ": ".join(filter(None, seen.state(host.name, f"uplink/{name}"))) for name in host.uplinks}
         yield {
             "host": host.name,
             "address": str(host.address) if host.address else "",

@@ -1,6 +1,6 @@
 """Fabrics for tests, written as a user writes them, and the world their flows make."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,9 +53,13 @@ def fabric(text: str, lab: bool = False) -> Fabric:
 
 
 def facts(fabric: Fabric) -> Facts:
-    """As the hosts of a lab report them: .11, .12 … on every physical network."""
+    """As the hosts of a lab report them: .11, .12 … and ::11, ::12 … on every physical network."""
     return Facts({
-        (host.name, uplink): UplinkFact(names.mac("nic", f"{host.name}/{uplink}"), IPv4Address(f"203.0.113.{10 + number}"))
+        (host.name, uplink): UplinkFact(
+            names.mac("nic", f"{host.name}/{uplink}"),
+            IPv4Address(f"203.0.113.{10 + number}"),
+            IPv6Address(f"2001:db8::{10 + number}"),
+        )
         for number, host in enumerate(fabric.hosts.values(), 1)
         for uplink in host.uplinks
     })  # fmt: skip

@@ -16,9 +16,9 @@ Complaints = Iterator[tuple[Path, str]]
 
 def check_segments(document: Document, faults: Faults) -> None:
     for path, segment in document.items("segments"):
-        for rest, what in (*_mode(segment), *_addresses(segment), *_dhcp(segment), *_outward(segment)):
+        for rest, what in (*_mode(segment), *_addresses(segment), *_dhcp(segment)):
             faults.add((*path, *rest), what)
-    for path, what in (*_same_wire(document), *_overlaps(document), *_same_listen(document)):
+    for path, what in (*_same_wire(document), *_overlaps(document)):
         faults.add(path, what)
 
 
@@ -91,16 +91,6 @@ def _dhcp(segment: Segment) -> Complaints:
             yield ("dhcp", "range"), f"dhcp range {first}-{last} holds an address of {owner} that no machine can have"
 
 
-def _outward(segment: Segment) -> Complaints:
-    if segment.forwards and segment.mode != "nat":
-        yield ("forwards",), f"forwards are for nat segments, this one is {segment.mode}"
-    if segment.forwards and segment.uplink == HOST_UPLINK:
-        yield ("forwards",), "forwards need an uplink of the fabric: with uplink host only the host's own kernel translates"
-    for place, route in enumerate(segment.routes):
-        if not any(route.via in subnet for subnet in segment.subnets):
-            yield ("routes", place), f"route via {route.via}, which is in none of its subnets"
-
-
 def _same_wire(document: Document) -> Complaints:
     taken: dict[tuple[str, int | None], Path] = {}
     for path, segment in document.items("segments"):
@@ -142,13 +132,3 @@ def _overlap_said(document: Document, one: tuple[str, Network], other: tuple[str
     where = f', and host "{host}" has guests on both' if host else ""
     said = f'subnet {later[1]} overlaps {first[1]} of segment "{first[0]}" (line {document.line("segments", first[0])}){where}'
     return ("segments", later[0], "subnets"), said
-
-
-def _same_listen(document: Document) -> Complaints:
-    taken: dict[tuple[str | None, str], Path] = {}
-    for path, segment in document.items("segments"):
-        for place, forward in enumerate(segment.forwards):
-            at = (*path, "forwards", place)
-            first = taken.setdefault((segment.uplink, forward.listen), at)
-            if first != at:
-                yield at, f'{forward.listen} on "{segment.uplink}" is forwarded on line {document.line(*first)} already'

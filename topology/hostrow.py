@@ -70,6 +70,10 @@ class ServiceSpec:
     """Physical network its traffic may leave by; None: nowhere."""
     shared: tuple[str, ...] = ()
     """Addresses that are shared among endpoints, in CIDR, a single one each: the gateway answers for them."""
+    mode: str = "isolated"
+    """``nat``, ``routed`` or ``isolated``."""
+    routes: tuple[str, ...] = ()
+    """What its router sends to a machine in it: ``10.20.0.0/16 via 192.168.2.254``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,15 @@ class Segment:
         return self.mode != "bridged" and self.spans
 
     @property
+    def networks(self) -> tuple[Network, ...]:
+        """Whose packets its router takes for its own: its subnets, and what is behind machines in it."""
+        return (*(subnet.network for subnet in self.subnets), *(route.to for route in self.routes))
+
+    def routed_on(self, host: "Host") -> bool:
+        """Has its router on a host even without a guest there: where its uplink is, since a route may lead to any host of it."""
+        return self.mode == "routed" and self.uplink in host.uplinks
+
+    @property
     def joined(self) -> bool:
         """Takes part in routing between segments."""
         return self.mode in ("nat", "routed")
@@ -329,6 +338,8 @@ class Lab:
     """What `weft lab` wires around the hosts."""
 
     outside: IPv4Network
+    outside6: IPv6Network = field(default=IPv6Network("2001:db8::/64"))
+    """Of addresses for documentation (RFC 3849): `outside` at ::1, the hosts at ::11, ::12, …"""
 
 
 @dataclass(frozen=True, slots=True)

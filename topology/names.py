@@ -131,3 +131,11 @@ HAIRPIN = IPv4Address("169.254.122.1")
 
 ECHO = IPv4Address("169.254.122.2")
 """What all guests' pings share between the service namespace and the translation: the kernel then makes identifiers differ."""
+
+HAIRPIN6, ECHO6 = IPv6Address("fd77:6566:7400::1"), IPv6Address("fd77:6566:7400::2")
+"""The same for IPv6, of a network of our own (RFC 4193) whose number is ``weft`` in ASCII."""
+
+
+def exit_link_local(mac_address: str) -> IPv6Address:
+    """By which the service namespace finds IPv6 neighbours on an uplink: not the host's own, though it wears its MAC."""
+    return IPv6Network("fe80::/64")[0x0277 << 48 | int(mac_address.replace(":", ""), 16)]

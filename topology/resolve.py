@@ -8,6 +8,7 @@ from weft.topology import names
 from weft.topology.addresses import Plug, allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_names import check_names
+from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
 from weft.topology.check_segments import check_segments
 from weft.topology.document import Document, Faults
@@ -43,6 +44,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     shared = share(document, faults)
     endpoints = _endpoints(document, segments, shared, lab, faults)
     check_interfaces(hosts, endpoints.values(), faults)
+    check_outward(document, endpoints, faults)
     faults.throw()
     policies = resolve_policies(document, endpoints)
     check_policies(document, policies, segments, endpoints, faults)

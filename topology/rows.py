@@ -70,6 +70,7 @@ def _tunnels(fabric: Fabric, host: Host) -> Iterator[Row]:
 
 def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:
     here = {endpoint.segment for endpoint in local}
+    here |= {name for name, segment in fabric.segments.items() if segment.routed_on(host)}
     for name, segment in fabric.segments.items():
         if segment.served and name in here:
             addresses = tuple(f"{subnet.gateway}/{subnet.network.prefixlen}" for subnet in segment.subnets)
@@ -78,7 +79,9 @@ def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row
             port = names.service_port(name)
             mac = segment.gateway_mac
             shared = tuple(dict.fromkeys(f"{s.address}/{s.address.max_prefixlen}" for s in fabric.services if s.segment == name))
-            yield f"service/{name}", ServiceSpec(name, port, host.bridge, port, mac, addresses, segment.mtu, uplink, shared)
+            routes = tuple(f"{route.to} via {route.via}" for route in segment.routes)
+            said = (name, port, host.bridge, port, mac, addresses, segment.mtu, uplink, shared, segment.mode, routes)
+            yield f"service/{name}", ServiceSpec(*said)
 
 
 def _members(fabric: Fabric, host: Host) -> Iterator[Row]:

@@ -48,8 +48,6 @@ def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
     table = {
         "dhcp": (segment.dhcp is not False, "dhcp is"),
         "dns": (segment.dns, "dns is"),
-        "forwards": (bool(segment.forwards), "port forwarding is"),
-        "routes": (bool(segment.routes), "routes are"),
         "span": (segment.span != "fabric", f"span {segment.span} is"),
         "private": (segment.private, "private is"),
         "host": (segment.host, "an address of the host in a segment is"),
@@ -57,9 +55,7 @@ def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
         "qinq": (segment.qinq, "qinq is"),
     }
     yield from ((key, what) for key, (asked, what) in table.items() if asked)
-    if segment.mode == "nat" and segment.ipv6:
-        yield "subnets", "an IPv6 subnet on a nat segment is"
-    elif segment.ra or (segment.ra is None and segment.ipv6 and served):
+    if segment.ra or (segment.ra is None and segment.ipv6 and served):
         said = "ra is" if segment.ra else "router advertisements for its IPv6 subnet (write ra: false) are"
         yield "ra" if segment.ra else "subnets", said
 
