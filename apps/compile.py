@@ -17,6 +17,7 @@ from weft.apps import (
     policies,
     routing,
     sharing,
+    snooping,
     translate,
     untranslated,
 )  # fmt: skip
@@ -140,6 +141,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     routing.parts,
     sharing.parts,
+    snooping.parts,
     policies.parts,
 )
 """What apps want of the integration bridge of a host."""

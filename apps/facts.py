@@ -7,7 +7,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from weft.topology import names
-from weft.topology.model import Fabric
+from weft.topology.model import Address, Fabric
 
 SUPPOSED = IPv4Network("192.0.2.0/24")
 """Addresses for documentation (RFC 5737)."""
@@ -45,6 +45,10 @@ class Facts:
     """Service and member that does not answer."""
     expired: frozenset[str] = frozenset()
     """Policies whose time is over."""
+    joined: Mapping[tuple[str, Address], tuple[str, ...]] = field(default_factory=dict)
+    """By segment and multicast group, the endpoints that asked for it; none where all have left."""
+    routers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By segment, the endpoints that route multicast."""
 
 
 def expired(fabric: Fabric, now: datetime) -> frozenset[str]:

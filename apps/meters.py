@@ -5,6 +5,7 @@ A meter is named after what it limits. Only what is named here has a number:
 ===================  =================================================================
 ``serve/web1.eth0``  DHCP requests and router solicitations of an endpoint of this host
 ``dns/web1.eth0``    questions of an endpoint of this host to its gateway's DNS
+``snoop/web1.eth0``  what an endpoint of this host says of multicast groups
 ``qos/0``            what an endpoint of this host sends or gets, by place in the file
 ===================  =================================================================
 """
@@ -31,6 +32,8 @@ def _wanted(here: View) -> Iterator[str]:
             local.add(endpoint.name)
             if site.segment.dhcp or site.segment.ra:
                 yield f"serve/{endpoint.name}"
+            if site.segment.snoop:
+                yield f"snoop/{endpoint.name}"
             if site.segment.dns:
                 yield f"dns/{endpoint.name}"
     yield from (f"qos/{qos.number}" for qos in here.fabric.qos if qos.endpoint in local)

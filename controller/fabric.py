@@ -9,16 +9,21 @@ import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from weft.apps.compile import Compiler
 from weft.apps.facts import Facts, expired, facts
 from weft.apps.flow import Program
+from weft.apps.strangers import strangers
 from weft.apps.why import switches
 from weft.controller.audits import Audits
+from weft.controller.connection import Answer as PacketAnswer
+from weft.controller.connection import Connection
 from weft.controller.counters import Counters
 from weft.controller.reconcile import State
 from weft.controller.service import Answer, Controller
+from weft.controller.snooping import Snooper
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric
 from weft.topology.objects import from_objects
@@ -47,6 +52,8 @@ class Loom:
         self._intent: Intent | None = None
         self._fabric: Fabric | None = None
         self._facts = Facts()
+        self._snooper = Snooper(self._woken.set)
+        self._audits = Audits(lambda: self._fabric, lambda: self._programs)
         self._programs: dict[int, Program] = {}
         self._bridges: dict[int, str] = {}
         self._states: dict[int, State | None] = {}
@@ -81,9 +88,12 @@ class Loom:
     async def run(self, controller: Controller) -> None:
         """Follows the store until cancelled. Raises Fenced when another controller takes charge."""
         controller.serial = self._serial
-        controller.answer_for = Audits(lambda: self._fabric, lambda: self._programs).answer_for
+        controller.answer_for = self._answer_for
         controller.refresh()
-        counting = asyncio.create_task(Counters(self._replica, controller, lambda: self._programs, lambda: self.epoch).run())
+        beside = (
+            asyncio.create_task(Counters(self._replica, controller, lambda: self._programs, lambda: self.epoch).run()),
+            asyncio.create_task(self._snooper.run(controller.switches)),
+        )
         try:
             while True:
                 with suppress(TimeoutError):
@@ -94,8 +104,14 @@ class Loom:
                     controller.refresh()
                 await self._report(controller)
         finally:
-            counting.cancel()
+            for task in beside:
+                task.cancel()
             await self._replica.stop()
+
+    def _answer_for(self, connection: Connection) -> PacketAnswer:
+        """Each hears what its own tables send."""
+        audit, snoop = self._audits.answer_for(connection), self._snooper.answer_for(connection)
+        return lambda data, begin, end: audit(data, begin, end) + snoop(data, begin, end)
 
     def _until_expiry(self) -> float | None:
         """Seconds until a policy's time is over; the clock may be set meanwhile, so never long."""
@@ -122,6 +138,7 @@ class Loom:
         if fresh and not self._read(intent):
             return False
         known = facts(now.states, expired(self._fabric, datetime.now(UTC)) if self._fabric else frozenset())
+        known = replace(known, joined=self._snooper.joined, routers=self._snooper.routers)
         if not fresh and known == self._facts:
             return False
         for name in sorted(known.expired - self._facts.expired):
@@ -129,6 +146,9 @@ class Loom:
         self._facts = known
         if self._fabric is not None:
             self._programs = self._compiler.compile(self._fabric, known)
+            endpoints = (*self._fabric.endpoints.values(), *strangers(self._fabric, known))
+            bridges = {host.name: host.dpid for host in self._fabric.hosts.values()}
+            self._snooper.follow(self._fabric.segments.values(), endpoints, bridges)
             self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}
         return True
 

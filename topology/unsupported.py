@@ -51,7 +51,6 @@ def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
         "span": (segment.span != "fabric", f"span {segment.span} is"),
         "private": (segment.private, "private is"),
         "host": (segment.host, "an address of the host in a segment is"),
-        "multicast": (segment.multicast == "snoop", "multicast snoop is"),
         "qinq": (segment.qinq, "qinq is"),
     }
     yield from ((key, what) for key, (asked, what) in table.items() if asked)
