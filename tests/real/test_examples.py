@@ -47,11 +47,18 @@ def services() -> Iterator[Lab]:
         yield here
 
 
+@pytest.fixture(scope="module")
+def multicast() -> Iterator[Lab]:
+    with lab(EXAMPLES / "multicast.yaml", "multicast") as here:
+        yield here
+
+
 MUST = {
     "shop": [("web1", "db1.eth0"), ("db1", "web2.eth1"), ("outside", "web1.eth0"), ("web2", "outside")],
     "nat": [("web1", "web2.eth0"), ("web1", "outside"), ("any1", "outside")],
     "vlans": [("office1", "office2.eth0"), ("phone2", "phone1.eth0")],
     "overlay": [("red1", "red3.eth0"), ("blue2", "blue3.eth0"), ("six3", "six1.eth0")],
+    "multicast": [("a1", "b2.eth0"), ("b1", "a2.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
 }
 MUST_NOT = {
@@ -59,11 +66,12 @@ MUST_NOT = {
     "nat": [("outside", "web1.eth0")],
     "vlans": [("office1", "phone1.eth0"), ("outside", "office1.eth0"), ("phone1", "outside")],
     "overlay": [("red1", "blue2.eth0"), ("six1", "red1.eth0"), ("red1", "outside")],
+    "multicast": [("a1", "outside"), ("outside", "b1.eth0")],
     "services": [("client", "outside"), ("outside", "web1.eth0")],
 }
 
 
-@pytest.mark.parametrize("example", ["shop", "nat", "vlans", "overlay", "services"])
+@pytest.mark.parametrize("example", ["shop", "nat", "vlans", "overlay", "services", "multicast"])
 def test_every_ping_is_answered_or_not_as_the_flows_say(example: str, request: pytest.FixtureRequest) -> None:
     here: Lab = request.getfixturevalue(example)
     pings = json.loads(here.run("lab", "ping", here.fabric, "--json"))
