@@ -28,6 +28,28 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Monitoring:
+    """Samples or flow records of a bridge, with the settings as ovs-vswitchd.conf.db(5) names them."""
+
+    ours: bool
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a tunnel is watched, and what is seen of its other end."""
+
+    bfd: Mapping[str, str] = field(default_factory=dict)
+    bfd_status: Mapping[str, str] = field(default_factory=dict)
+    mpid: int | None = None
+    fault: bool | None = None
+    """802.1ag's; None: it does not run."""
+    faults: tuple[str, ...] = ()
+    remotes: tuple[int, ...] = ()
+    """MPIDs heard from."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bridge:
     name: str
     ours: bool
@@ -37,6 +59,10 @@ class Bridge:
     settings: bool
     """Fail mode, protocols and in-band are as we want them."""
     ports: tuple[str, ...] = ()
+    unlearned: tuple[int, ...] = ()
+    """VLANs in which it floods."""
+    monitors: Mapping[str, Monitoring] = field(default_factory=dict)
+    """By kind: ``sflow``, ``netflow``, ``ipfix``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +79,7 @@ class Port:
     """``external_ids:port-profile``: the segment that a stranger belongs to, as libvirt writes it."""
     attached_mac: str = ""
     """``external_ids:attached-mac``: of the guest behind a stranger's port."""
+    health: Health = Health()
 
 
 @dataclass(frozen=True, slots=True)

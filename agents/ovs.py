@@ -12,7 +12,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
 
 from weft.agents import steps as s
-from weft.agents.observed import Bridge, Port
+from weft.agents.observed import Bridge, Health, Monitoring, Port
+from weft.agents.watching import TABLES, columns
 from weft.topology.errors import WeftError
 from weft.topology.names import BASE_COOKIE
 from weft.topology.ovsdb import Op, Row, Watch, map_value, set_value, uuid_value
@@ -26,12 +27,19 @@ PATIENCE, PAUSE = 20.0, 0.004
 """Seconds to wait for ovs-vswitchd, and between looks."""
 PROTOCOLS = ("OpenFlow10", "OpenFlow13", "OpenFlow14")
 
+HEALTH = ("bfd", "bfd_status", "cfm_mpid", "cfm_fault", "cfm_fault_status", "cfm_remote_mpids")
+
+SETTINGS = ("name", "ports", "controller", "fail_mode", "datapath_type", "other_config", "protocols", "external_ids", "flood_vlans")
+
 WATCHES: Mapping[str, Watch] = {
     "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges")),
-    "Bridge": Watch(("name", "ports", "controller", "fail_mode", "datapath_type", "other_config", "protocols", "external_ids")),
+    "Bridge": Watch((*SETTINGS, *TABLES)),
     "Port": Watch(("name", "interfaces", "tag", "external_ids")),
-    "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids")),
+    "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids", *HEALTH)),
     "Controller": Watch(("target", "is_connected")),
+    "sFlow": Watch(("targets", "sampling", "header", "polling", "agent", "external_ids")),
+    "NetFlow": Watch(("targets", "active_timeout", "external_ids")),
+    "IPFIX": Watch(("targets", "sampling", "cache_active_timeout", "cache_max_flows", "external_ids")),
 }
 
 
@@ -71,7 +79,13 @@ class Switch:
             config.get("hwaddr"),
             settings,
             tuple(self._replica.tables["Port"][uuid]["name"] for uuid in self._held(row["ports"], "Port")),
+            tuple(sorted(row["flood_vlans"])),
+            {kind: self._monitoring(table, row[kind]) for kind, table in TABLES.items() if row[kind] in self._replica.tables[table]},
         )
+
+    def _monitoring(self, table: str, uuid: str) -> Monitoring:
+        row = dict(self._replica.tables[table][uuid])
+        return Monitoring(row.pop("external_ids").get(MARK) == self._fabric, row)
 
     def ports(self) -> dict[str, Port]:
         found = {}
@@ -88,7 +102,16 @@ class Switch:
         ours = row["external_ids"].get(MARK) == self._fabric
         ids = interface["external_ids"]
         said = ids.get("port-profile", ""), ids.get("attached-mac", "").lower()
-        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said)
+        status = {key: text for key, text in interface["bfd_status"].items() if key in ("state", "diagnostic", "remote_diagnostic")}
+        health = Health(
+            interface["bfd"],
+            status,
+            interface["cfm_mpid"],
+            interface["cfm_fault"],
+            tuple(sorted(interface["cfm_fault_status"])),
+            tuple(sorted(interface["cfm_remote_mpids"])),
+        )
+        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said, health)
 
     def connected(self, bridge: str) -> bool:
         """Whether a controller is connected to a bridge."""
@@ -169,13 +192,21 @@ class Transaction:
                 self._rows[step.name] = self._new_bridge(step)
                 self._added[step.name] = [self._port(step.name, "internal", (), None)]
             case s.SetBridge():
-                row = self._settings(step.dpid, step.controller, step.mac)
+                row = self._settings(step)
                 self._ops.append({"op": "update", "table": "Bridge", "where": [["name", "==", step.name]], "row": row})
             case s.RemoveBridge():
                 gone = ["bridges", "delete", set_value([self._bridges[step.name]])]
                 self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [gone]})
             case s.AddPort():
                 self._add_port(step)
+            case s.SetWatch():
+                self._set_watch(step)
+            case s.SetMonitor():
+                row = {key: value for key, value in step.settings if value is not None}
+                targets = {"targets": set_value(row["targets"]), "external_ids": self._mark}
+                self._monitor(step.bridge, step.kind, self._insert(TABLES[step.kind], row | targets))
+            case s.RemoveMonitor():
+                self._monitor(step.bridge, step.kind, set_value([]))
             case s.RemovePort():
                 uuids = [uuid for uuid, row in self._tables["Port"].items() if row["name"] == step.name]
                 self._mutate(step.bridge, "delete", [uuid_value(uuid) for uuid in uuids])
@@ -190,20 +221,20 @@ class Transaction:
         return [*self._ops, last, {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}]
 
     def _new_bridge(self, step: s.AddBridge) -> dict[str, Any]:
-        row = self._settings(step.dpid, step.controller, step.mac)
-        return row | {"name": step.name, "datapath_type": step.datapath, "external_ids": self._mark}
+        return self._settings(step) | {"name": step.name, "datapath_type": step.datapath, "external_ids": self._mark}
 
-    def _settings(self, dpid: int, controller: str | None, mac: str | None) -> dict[str, Any]:
-        config = {"datapath-id": f"{dpid:016x}", "disable-in-band": "true"} | ({"hwaddr": mac} if mac else {})
+    def _settings(self, step: s.AddBridge | s.SetBridge) -> dict[str, Any]:
+        config = {"datapath-id": f"{step.dpid:016x}", "disable-in-band": "true"} | ({"hwaddr": step.mac} if step.mac else {})
         targets = []
-        if controller is not None:
-            row = {"target": controller, "connection_mode": "out-of-band", "max_backoff": 1000, "inactivity_probe": 5000}
+        if step.controller is not None:
+            row = {"target": step.controller, "connection_mode": "out-of-band", "max_backoff": 1000, "inactivity_probe": 5000}
             targets.append(self._insert("Controller", row))
         return {
             "fail_mode": "secure",
             "protocols": set_value(PROTOCOLS),
             "other_config": map_value(config),
             "controller": set_value(targets),
+            "flood_vlans": set_value(step.unlearned),
         }
 
     def _add_port(self, step: s.AddPort) -> None:
@@ -212,6 +243,18 @@ class Transaction:
             self._added[step.bridge].append(port)
         else:
             self._mutate(step.bridge, "insert", [port])
+
+    def _set_watch(self, step: s.SetWatch) -> None:
+        meant = columns(step.kind, step.mpid)
+        row = {key: map_value(value) if isinstance(value, dict) else set_value([value] if value else []) for key, value in meant.items()}
+        self._ops.append({"op": "update", "table": "Interface", "where": [["name", "==", step.name]], "row": row})
+
+    def _monitor(self, bridge: str, kind: str, monitor: list[Any]) -> None:
+        """Open vSwitch drops a row that no bridge has any more by itself."""
+        if bridge in self._rows:
+            self._rows[bridge][kind] = monitor
+        else:
+            self._ops.append({"op": "update", "table": "Bridge", "where": [["name", "==", bridge]], "row": {kind: monitor}})
 
     def _port(self, name: str, kind: str, options: Iterable[tuple[str, str]], tag: int | None) -> list[str]:
         interface = {"name": name, "type": kind, "options": map_value(dict(options)), "external_ids": self._mark}

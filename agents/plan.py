@@ -13,11 +13,12 @@ from weft.agents import steps as s
 from weft.agents.observed import HERE, Link, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
+from weft.agents.watching import foreign, monitors, watches
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
     HostWaySpec,
-    MemberSpec,
+    MonitorSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
@@ -57,12 +58,15 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     here = seen.links.get(HERE, {})
     made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)}
     anew = made | {port.name for port in seen.ports.values() if port.kind == "" and (port.name not in here or port.name in seen.renewed)}
+    ports = list(_ports(able, seen, anew))
     actions = [
         *_remove(fabric, wanted, seen, anew),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
-        *_ports(able, seen, anew),
+        *ports,
+        *watches(able, {action.object for action in ports if action.action == "add"}, seen),
+        *monitors(wanted, able, _bridge_names(able), seen),
         *_addresses(able, seen),
     ]
     actions += _host_way(able, seen)
@@ -93,6 +97,8 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
                 failures[key] = "failed", f"port {spec.port} is in bridge {seen.ports[spec.port].bridge}: take it out first"
         elif isinstance(spec, HostWaySpec) and (taken := _in_use(spec, here)):
             failures[key] = "failed", taken
+        elif isinstance(spec, MonitorSpec) and (why := foreign(spec, seen)):
+            failures[key] = "failed", why
         name = spec.name if isinstance(spec, BridgeSpec) else spec.bridge if isinstance(spec, UplinkSpec) else ""
         if name in seen.bridges and not seen.bridges[name].ours:
             failures[key] = "failed", f"a bridge {name} is there that is not weft's: rename or remove it"
@@ -134,8 +140,7 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iter
 
     A port whose device is gone or made `anew` goes too, and comes back behind it: the userspace datapath goes on reading the old one.
     """
-    bridged = (spec for spec in wanted.values() if not isinstance(spec, HostWaySpec | MemberSpec))
-    bridges = {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in bridged}
+    bridges = _bridge_names(wanted)
     ports = {port.name for port in _wanted_ports(wanted)}
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
     links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
@@ -150,6 +155,11 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iter
     for link in seen.links.get(HERE, {}).values():
         if link.ours and link.name not in links:
             yield Action("remove", link.name, link.kind, s.RemoveLink(link.name, _guest_space(fabric, link.ours)))
+
+
+def _bridge_names(specs: Wanted) -> set[str]:
+    named = (spec for spec in specs.values() if isinstance(spec, BridgeSpec | UplinkSpec))
+    return {spec.name if isinstance(spec, BridgeSpec) else spec.bridge for spec in named}
 
 
 def _guest_space(fabric: str, ours: str) -> str | None:
@@ -173,12 +183,14 @@ def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[A
         uplink = spec if isinstance(spec, UplinkSpec) else None
         name = uplink.bridge if uplink else spec.name
         mac = seen.links[HERE][uplink.nic].mac if uplink else None
+        unlearned = uplink.unlearned if uplink else ()
         found = seen.bridges.get(name)
         if found is None:
-            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac), key)
-        changed = found and (not found.settings or (found.dpid, found.controller, found.mac) != (spec.dpid, controller, mac))
+            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac, unlearned), key)
+        meant = (spec.dpid, controller, mac, unlearned)
+        changed = found and (not found.settings or (found.dpid, found.controller, found.mac, found.unlearned) != meant)
         if changed:
-            yield Action("change", name, "bridge", s.SetBridge(name, spec.dpid, controller, mac), key)
+            yield Action("change", name, "bridge", s.SetBridge(name, *meant), key)
         if uplink and (changed or name not in seen.based):  # the first controller of a bridge, and its loss, flush its flows
             way_out = uplink.exit if uplink.exit in seen.ports else None
             yield Action("add", name, "base flow", s.BaseFlows(name, way_out), key)

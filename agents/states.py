@@ -7,7 +7,17 @@ from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated, translated6
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
-from weft.topology.hostrow import BridgeSpec, HostWaySpec, MemberSpec, ServiceSpec, Spec, UplinkSpec
+from weft.agents.watching import link_state, monitor_state
+from weft.topology.hostrow import (
+    BridgeSpec,
+    HostWaySpec,
+    MemberSpec,
+    MonitorSpec,
+    ServiceSpec,
+    Spec,
+    TunnelSpec,
+    UplinkSpec,
+)
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -19,6 +29,9 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         if isinstance(spec, UplinkSpec):
             said |= _uplink(spec, wanted, seen)
             said["reason"] = reason or _inside_only(spec, wanted, seen)
+        elif isinstance(spec, TunnelSpec) and state == "wired":
+            link, why = link_state(spec, seen.ports[spec.port].health)
+            said |= {"link": link, "link_reason": why} if link else {}
         found[key] = json.dumps(said, separators=(",", ":"))
     return found | dict(stranger_states(wanted, seen))
 
@@ -31,6 +44,8 @@ def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
         return ("wired", "") if made else ("waiting", "the host's side of it is not set yet")
     if isinstance(spec, MemberSpec):
         return "waiting", "it was not asked yet whether it lives"
+    if isinstance(spec, MonitorSpec):
+        return monitor_state(spec, seen)
     name = spec.nic if isinstance(spec, UplinkSpec) else spec.port
     port = seen.ports.get(name)
     if port is None or port.ofport is None:

@@ -15,6 +15,8 @@ class AddBridge:
     controller: str | None
     mac: str | None
     """MAC of its LOCAL port; None: Open vSwitch chooses."""
+    unlearned: tuple[int, ...] = ()
+    """VLANs in which it floods and learns nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class SetBridge:
     dpid: int
     controller: str | None
     mac: str | None
+    unlearned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,30 @@ class AddPort:
     kind: str = ""
     options: tuple[tuple[str, str], ...] = ()
     tag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatch:
+    """How a tunnel's ends watch each other: ``bfd``, ``cfm`` (then as maintenance point `mpid`) or ``none``."""
+
+    name: str
+    kind: str
+    mpid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetMonitor:
+    """What a bridge tells collectors: ``sflow``, ``netflow`` or ``ipfix``, with settings as in ovs-vswitchd.conf.db(5)."""
+
+    bridge: str
+    kind: str
+    settings: tuple[tuple[str, object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMonitor:
+    bridge: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +217,7 @@ class LeaveHostWay:
     """Nothing leaves through the host any more: its rules go."""
 
 
-OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort
+OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
 Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
 

@@ -19,6 +19,7 @@ from weft.agents.spaces import NAMESPACES
 from weft.topology import names
 from weft.topology.errors import WeftError
 from weft.topology.model import Address, Fabric, Host, Lab, Uplink
+from weft.topology.overlay import mirror_uplink
 
 WIRES, OUTSIDE = "wires", "outside"
 NETWORK = IPv4Network("203.0.113.0/24")
@@ -119,6 +120,8 @@ def _cables(fabric: Fabric) -> Iterator[str]:
 
 
 def _wires(fabric: Fabric) -> Iterator[str]:
+    """Where copies of mirrors travel, a wire learns no MACs: this bridge knows no VLANs, in which alone a switch would not."""
+    copied = {way.name for mirror in fabric.mirrors if (way := mirror_uplink(fabric, mirror))}
     yield "link set lo up"
     for number, physnet in enumerate(_physnets(fabric)):
         wire = _wire(physnet)
@@ -129,6 +132,8 @@ def _wires(fabric: Fabric) -> Iterator[str]:
         for uplink in host.uplinks.values():
             for nic in uplink.nics:
                 yield f"link set {cable(host.name, nic)} master {_wire(uplink.name)} up"
+                if uplink.name in copied:
+                    yield f"link set {cable(host.name, nic)} type bridge_slave learning off"
 
 
 def _outside(fabric: Fabric) -> Iterator[str]:

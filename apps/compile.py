@@ -13,6 +13,8 @@ from typing import Any
 from weft.apps import (
     admit,
     bridging,
+    limits,
+    mirrors,
     neighbours,
     policies,
     routing,
@@ -143,8 +145,14 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     sharing.parts,
     snooping.parts,
     policies.parts,
+    mirrors.parts,
+    limits.parts,
 )
 """What apps want of the integration bridge of a host."""
 
-UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (translate.parts, untranslated.parts)
+UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (
+    translate.parts,
+    untranslated.parts,
+    mirrors.uplink_parts,
+)
 """What apps want of the bridge of a host's n-th uplink (`View.uplink`)."""

@@ -198,6 +198,21 @@ class Goto:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """To a port, no more of the frame than `octets` from its Ethernet header on (at least 14)."""
+
+    port: Value
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A copy of the packet that goes through `actions` alone: nothing they do is seen by what follows."""
+
+    actions: tuple["Action", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ToGroup:
     group: int
 
@@ -228,8 +243,22 @@ class Conjunction:
 
 
 Action = (
-    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | ToGroup | ToMeter | Conjunction | BySender
+    Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | Cut | Clone
+    | ToGroup | ToMeter | Conjunction | BySender
 )  # fmt: skip
+
+
+NOWHERE = 0xFEFF
+"""Number of a port that no switch has: as the port that a packet came by, it lets the packet leave by any."""
+
+
+def apart(*actions: Action) -> Clone:
+    """A clone that is one for the datapath too: a meter in it drops this copy and none that follow.
+
+    Open vSwitch 3.1 makes a clone of the datapath only where the actions named in it cannot be undone, and does not look behind
+    `Resubmit`. Output of a cut copy is such an action; here it leads to where the packet came from, hence nowhere.
+    """
+    return Clone((*actions, Set("in_port", NOWHERE), Cut(NOWHERE, 64)))
 
 
 class Identity(NamedTuple):

@@ -5,6 +5,7 @@ wire: both hear ARP and ND. The namespace answers for the routed guests of this 
 kernel that remembers neighbours, no flow names the MAC of one: a gateway that changes its MAC is followed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -16,8 +17,12 @@ from weft.apps.view import View
 from weft.topology import names
 from weft.topology.model import Address, Network
 
-GENEVE = 6081
-"""UDP port (RFC 8926, 3.3)."""
+TUNNELS: Mapping[str, dict[str, Given]] = {
+    "geneve": {"ip_proto": UDP, "udp_dst": 6081},
+    "vxlan": {"ip_proto": UDP, "udp_dst": 4789},
+    "gre": {"ip_proto": 47},
+}
+"""What is tunnel traffic, by kind of overlay (RFC 8926, 3.3; RFC 7348, 5; RFC 2784, 4)."""
 
 SWITCH = Output(NORMAL)
 AS_HOST: tuple[Action, ...] = (Set("in_port", LOCAL), SWITCH)
@@ -41,7 +46,12 @@ class Outlet:
     zones: tuple[int, int]
     tunnels: tuple[Address, ...]
     """Where the tunnels of the fabric's hosts end: a guest that reached one, behind its host's address, would be taken for its host."""
+    overlay: str
+    """What kind of tunnels."""
     why: tuple[str, ...]
+
+    def into_tunnel(self, end: Address) -> dict[str, Given]:
+        return {**to(end), **TUNNELS[self.overlay]}
 
     def address(self, version: int) -> Address | None:
         return next((address for address in self.addresses if address.version == version), None)
@@ -67,6 +77,7 @@ def outlet(here: View, number: int) -> Outlet | None:
         addresses=addresses,
         zones=zones(number),
         tunnels=tuple(sorted(ends, key=lambda end: (end.version, end))),
+        overlay=fabric.overlay,
         why=(f"{host.path}/uplinks/{uplink.name}", *paths),
     )
 
@@ -84,17 +95,13 @@ def ether(version: int) -> int:
     return IP if version == 4 else IPV6
 
 
-def into_tunnel(end: Address) -> dict[str, Given]:
-    return {**to(end), "ip_proto": UDP, "udp_dst": GENEVE}
-
-
 def guard(here: Outlet) -> tuple[Flow, ...]:
     """A bridged guest is neither the host nor a tunnel's other end; tunnels pass untracked."""
     patch = Port(here.patch)
     return (
-        *(here.sort(120, SWITCH, in_port=LOCAL, **by(own), ip_proto=UDP, udp_dst=GENEVE) for own in here.addresses),
-        *(here.sort(120, SWITCH, in_port=Port(here.nic), **into_tunnel(own)) for own in here.addresses),
-        *(here.sort(110, in_port=patch, **into_tunnel(end)) for end in here.tunnels),
+        *(here.sort(120, SWITCH, in_port=LOCAL, **by(own), **TUNNELS[here.overlay]) for own in here.addresses),
+        *(here.sort(120, SWITCH, in_port=Port(here.nic), **here.into_tunnel(own)) for own in here.addresses),
+        *(here.sort(110, in_port=patch, **here.into_tunnel(end)) for end in here.tunnels),
         here.sort(110, in_port=patch, eth_src=here.mac),
     )
 

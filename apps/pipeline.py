@@ -4,10 +4,11 @@ Declaration order is the order of a packet. A packet only moves down: `Table.flo
 made. `docs/pipeline.md` is printed from this file.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from weft.apps.flow import Action, Bits, Ct, Flow, Goto, Learn, Match, Port, Resubmit, Set
+from weft.apps.flow import Action, Bits, Clone, Ct, Flow, Goto, Learn, Match, Port, Resubmit, Set
 
 Bridge = Literal["integration", "uplink", "bare"]
 
@@ -24,13 +25,21 @@ class Table:
 
     def flow(self, priority: int, match: Match, *actions: Action, why: tuple[str, ...]) -> Flow:
         """A flow in this table. Raises ValueError where it would send packets up the pipeline or to no table."""
-        for action in actions:
+        for action in _all(actions):
             target = action.table if isinstance(action, Goto | Resubmit | Ct | Learn) else None
             if target is not None and not (self.number < target < len(TABLES[self.bridge])):
                 raise ValueError(f"{self.name}: no way from table {self.number} to {target}")
         if any(isinstance(action, Goto) for action in actions[:-1]):
             raise ValueError(f"{self.name}: goto is the last action")
         return Flow(self.number, priority, match, actions, why)
+
+
+def _all(actions: Iterable[Action]) -> Iterator[Action]:
+    """The actions, and those inside clones."""
+    for action in actions:
+        yield action
+        if isinstance(action, Clone):
+            yield from _all(action.actions)
 
 
 def _tables(bridge: Bridge, *rows: tuple[str, str, str]) -> tuple[Table, ...]:
@@ -60,7 +69,8 @@ INTEGRATION = _tables("integration",
     ("judge",     "protect", "policies, first to last; then what the segment's own rule is"),
     ("settle",    "protect", "connections that were let through are remembered"),
     ("answers",   "emit",    "what a shared address answers comes from that address again"),
-    ("emit",      "emit",    "limits, DSCP and mirrors of what an endpoint gets; tag or tunnel key, and out"),
+    ("emit",      "emit",    "tag or tunnel key, and out; mirrors of what an endpoint gets"),
+    ("limit",     "emit",    "limits and DSCP of what an endpoint gets, and out"),
 )
 UPLINK = _tables("uplink",
     ("sort",          "sort",        "tunnel, host, bridged segment, way out, forged sender; the agent's base flow switches the rest"),
@@ -92,7 +102,7 @@ TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UP
 
 (
     ADMIT, CONDITION, LEARN, SERVE, BALANCE, CHOOSE, ELECT, HAND, STICKY, ROUTE, FORWARD, MACS, FLOOD,
-    PROTECT, PARTIES, WHENCE, AUDIT, NOTE, JUDGE, SETTLE, ANSWERS, EMIT,
+    PROTECT, PARTIES, WHENCE, AUDIT, NOTE, JUDGE, SETTLE, ANSWERS, EMIT, LIMIT,
 ) = INTEGRATION  # fmt: skip
 (
     SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,

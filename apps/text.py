@@ -104,6 +104,18 @@ def _set_text(action: f.Set) -> str:
     return f"set_field:{value_text(action.field, action.value)}{mask}->{action.field}"
 
 
+def _chosen_text(action: f.BySender | f.Conjunction) -> str:
+    if isinstance(action, f.BySender):
+        return f"multipath(nw_src,0,hrw,{action.choices},0,{bits_text(action.target)})"
+    return f"conjunction({action.number},{action.dimension + 1}/{action.of})"
+
+
+def _copy_text(action: f.Cut | f.Clone, tables: Mapping[int, str]) -> str:
+    if isinstance(action, f.Clone):
+        return f"clone({','.join(action_text(inner, tables) for inner in action.actions)})"
+    return f"output(port={action.port.name if isinstance(action.port, f.Port) else action.port},max_len={action.octets})"
+
+
 def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
     match action:
         case f.Output():
@@ -125,7 +137,7 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return f"goto_table:{table}" if isinstance(action, f.Goto) else f"resubmit(,{table})"
         case f.ToGroup(number) | f.ToMeter(number):
             return f"{'group' if isinstance(action, f.ToGroup) else 'meter'}:{number}"
-        case f.BySender(choices, target):
-            return f"multipath(nw_src,0,hrw,{choices},0,{bits_text(target)})"
-        case f.Conjunction(number, dimension, of):
-            return f"conjunction({number},{dimension + 1}/{of})"
+        case f.BySender() | f.Conjunction():
+            return _chosen_text(action)
+        case f.Cut() | f.Clone():
+            return _copy_text(action, tables)

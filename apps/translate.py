@@ -37,7 +37,7 @@ from weft.apps.flow import (
     mac_number,
     match,
 )
-from weft.apps.outlet import AS_HOST, SWITCH, Outlet, by, ether, guard, into_tunnel, neighbours, outlet, to
+from weft.apps.outlet import AS_HOST, SWITCH, Outlet, by, ether, guard, neighbours, outlet, to
 from weft.apps.pipeline import (
     ANSWER,
     ANSWERED,
@@ -165,7 +165,7 @@ def _sort(way: Outlet, family: Family) -> tuple[Flow, ...]:
         return Ct(zone=zone, nat=Nat(), table=table.number)
 
     tunnelled: tuple[tuple[int, dict[str, Given], tuple[Action, ...]], ...] = tuple(
-        (110, {"in_port": leaving, **into_tunnel(end)}, ()) for end in way.tunnels if end.version == version
+        (110, {"in_port": leaving, **way.into_tunnel(end)}, ()) for end in way.tunnels if end.version == version
     )
     whose: tuple[tuple[int, dict[str, Given], tuple[Action, ...]], ...] = (
         *tunnelled,

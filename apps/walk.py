@@ -47,7 +47,9 @@ class Run:
 
 
 class Switch:
-    """A switch with these ports and flows. `deaf` ports get nothing from NORMAL (a VLAN of their own keeps them apart)."""
+    """A switch with these ports and flows. `deaf` ports get nothing from NORMAL (a VLAN of their own keeps them apart), which learns
+    nothing in the VLANs `unlearned`.
+    """
 
     def __init__(
         self,
@@ -57,11 +59,12 @@ class Switch:
         tracker: Conntrack,
         deaf: Iterable[str] = (),
         groups: Iterable[f.Group] = (),
+        unlearned: Iterable[int] = (),
     ) -> None:
         self.name = name
         self.ports = {port: number for number, port in enumerate(ports, 1)} | {"LOCAL": f.LOCAL}
         self._names = {number: port for port, number in self.ports.items()}
-        self._tracker, self._deaf = tracker, set(deaf)
+        self._tracker, self._deaf, self._unlearned = tracker, set(deaf), set(unlearned)
         self._tables: dict[int, Classifier] = {}
         self._groups = {group.number: group for group in groups}
         self._stations: dict[tuple[int, int], int] = {}
@@ -95,6 +98,13 @@ class Switch:
                 self._track(action, run)
             case f.Learn():
                 self._learn(action, run.packet)
+            case f.Cut(port):
+                self._output(port, run)
+            case f.Clone(actions):
+                fork = replace(run, packet=dict(run.packet))
+                for inner in actions:
+                    self._act(inner, fork)
+                run.budget = fork.budget
             case f.ToMeter():
                 pass  # a walk is one packet, and that is never too much
             case f.ToGroup(number):
@@ -185,7 +195,8 @@ class Switch:
         """A learning switch with VLANs, all ports trunks."""
         packet = run.packet
         vlan, came = packet["vlan_vid"] & 0xFFF, packet["in_port"]
-        self._stations[vlan, packet["eth_src"]] = came
+        if vlan not in self._unlearned:
+            self._stations[vlan, packet["eth_src"]] = came
         known = None if packet["eth_dst"] >> 40 & 1 else self._stations.get((vlan, packet["eth_dst"]))
         targets = [number for name, number in self.ports.items() if name not in self._deaf] if known is None else [known]
         for number in targets:

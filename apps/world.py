@@ -15,6 +15,7 @@ from weft.apps.conntrack import Conntrack
 from weft.apps.facts import Facts
 from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
+from weft.apps.pipeline import VLAN_PRESENT
 from weft.apps.router import Router
 from weft.apps.strangers import strangers
 from weft.apps.translate import base_flows
@@ -22,6 +23,7 @@ from weft.apps.walk import Hop, LoopError, Switch
 from weft.topology import names
 from weft.topology.check_segments import overlap
 from weft.topology.model import Address, Endpoint, Fabric, Host, Interface, Network, Segment
+from weft.topology.overlay import mirrored_vlans
 
 OUTSIDE_MAC = "0e:00:00:00:00:01"
 MOST_STEPS = 10_000
@@ -87,6 +89,10 @@ class World:
         self._learned: dict[tuple[str, int, int], Place] = {}
         self._trackers: dict[str, Conntrack] = {}
         self._router = Router(fabric, facts, self._neighbour)
+        self._remote_span = {VLAN_PRESENT | mirror.vlan for mirror in fabric.mirrors if mirror.vlan}
+        """VLANs in which the physical network learns nothing, as switches have them for RSPAN."""
+        self.taps: dict[str, list[Packet]] = {}
+        """What went over each physical network in those VLANs."""
         for host in fabric.hosts.values():
             self._add_host(host, programs)
         self._add_outside()
@@ -189,7 +195,8 @@ class World:
         uplink, exit_port, peer = host.uplinks[name], names.exit_port(name), names.patch_peer(name)
         bridge = f"{host.name}/{uplink.bridge}"
         flows = (*programs[uplink.dpid].flows(), *base_flows(exit_port))
-        self._switches[bridge] = Switch(bridge, [uplink.nics[0], exit_port, peer], flows, tracker, deaf=[exit_port])
+        copied = mirrored_vlans(self.fabric, host.name, name)
+        self._switches[bridge] = Switch(bridge, [uplink.nics[0], exit_port, peer], flows, tracker, [exit_port], (), copied)
         patch = (f"{host.name}/{host.bridge}", names.patch_port(name))
         self._links[patch], self._links[bridge, peer] = (bridge, peer), patch
         self._wires.setdefault(name, []).append((bridge, uplink.nics[0]))
@@ -263,7 +270,10 @@ class World:
     def _on_wire(self, wire: str, came: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """The physical network: a learning switch that keeps VLANs apart, with `outside` on one of its ports, untagged."""
         vlan, outside = packet["vlan_vid"], ("wire", wire)
-        self._learned[wire, vlan, packet["eth_src"]] = came
+        if vlan not in self._remote_span:
+            self._learned[wire, vlan, packet["eth_src"]] = came
+        if vlan in self._remote_span:
+            self.taps.setdefault(wire, []).append(packet)
         known = None if packet["eth_dst"] >> 40 & 1 else self._learned.get((wire, vlan, packet["eth_dst"]))
         targets = [place for place in ([known] if known else [outside, *self._wires[wire]]) if place != came]
         if outside in targets and outside in self._at and not vlan:

@@ -15,6 +15,7 @@ from weft.topology.hostrow import (
     EndpointSpec,
     HostWaySpec,
     MemberSpec,
+    MonitorSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
@@ -154,6 +155,8 @@ def _detail(spec: Spec) -> str:
             return f"gateway {', '.join(spec.addresses)}"
         case HostWaySpec():
             return f"out through the host for {', '.join(spec.networks)}"
+        case MonitorSpec():
+            return f"to {spec.target}, of {', '.join(spec.bridges)}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
         case MemberSpec():

@@ -11,6 +11,7 @@ from weft.apps.why import switches
 from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric
+from weft.topology.overlay import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +152,18 @@ def links(seen: Seen) -> Iterator[Row]:
         for uplink in host.uplinks.values():
             state, reason = seen.state(host.name, f"uplink/{uplink.name}")
             yield _link(host.name, f"{uplink.bridge}/{uplink.nics[0]}", "uplink", uplink.name, state, reason)
-        tunnelled = any(segment.tunnelled for segment in seen.fabric.segments.values())
-        for other in seen.fabric.hosts.values() if tunnelled and host.address else ():
+        for other in seen.fabric.hosts.values() if joined(seen.fabric) and host.address else ():
             if other.name != host.name and other.address:
-                state, reason = seen.state(host.name, f"tunnel/{other.name}")
+                state, reason = _tunnel(seen, host.name, other.name)
                 port = f"{host.bridge}/{names.tunnel_port(other.name)}"
                 yield _link(host.name, port, seen.fabric.overlay, other.name, state, reason)
+
+
+def _tunnel(seen: Seen, host: str, other: str) -> tuple[str, str]:
+    """A tunnel that is made is up or down, as its end on `host` hears the other; where nobody watches it, it is wired."""
+    key = f"tunnel/{other}"
+    reported = json.loads(seen.states.get(host, {}).get(key, "{}"))
+    return (reported["link"], reported["link_reason"]) if "link" in reported else seen.state(host, key)
 
 
 def _link(host: str, port: str, kind: str, to: str, state: str, reason: str) -> Row:

@@ -2,7 +2,8 @@
 
 Where OpenFlow 1.4 has an action of its own it is used; the rest are Nicira's (ovs-actions(7), "Conformance"). A port that the switch
 does not have leaves no trace: an `Output` to it is left out, and a `Set` of its number is left out together with what follows, up to and
-including the next `Output`, `Resubmit` or `Goto`, because that is the copy which has nowhere to go. So a flood list of
+including the next `Output`, `Resubmit` or `Goto`, because that is the copy which has nowhere to go; a `Clone` that names it is left out
+whole. So a flood list of
 ``Set(reg2, Port(p)), Resubmit(t)`` pairs loses exactly the copies for absent ports.
 """
 
@@ -38,6 +39,12 @@ def present(actions: Iterable[f.Action], numbers: Numbers) -> tuple[f.Action, ..
     for action in actions:
         if skipping:
             skipping = not isinstance(action, f.Output | f.Resubmit | f.Goto)
+        elif isinstance(action, f.Clone):
+            if all(name in numbers for name in named(action.actions)):
+                kept.append(f.Clone(present(action.actions, numbers)))
+        elif isinstance(action, f.Cut) and isinstance(action.port, f.Port):
+            if (number := numbers.get(action.port.name)) is not None:
+                kept.append(f.Cut(number, action.octets))
         elif isinstance(action, f.Output) and isinstance(action.port, f.Port):
             if (number := numbers.get(action.port.name)) is not None:
                 kept.append(f.Output(number, action.max_len))
@@ -66,6 +73,10 @@ def named(actions: Iterable[f.Action]) -> Iterator[str]:
                 yield action.port.name
         elif isinstance(action, f.Set) and isinstance(action.value, f.Port):
             yield action.value.name
+        elif isinstance(action, f.Cut) and isinstance(action.port, f.Port):
+            yield action.port.name
+        elif isinstance(action, f.Clone):
+            yield from named(action.actions)
 
 
 def instructions(actions: tuple[f.Action, ...]) -> bytes:
@@ -109,8 +120,8 @@ def _action(action: f.Action) -> bytes:
             return _nicira(14, Struct("!HB3x").pack(f.IN_PORT & 0xFFFF, table))
         case f.ToGroup(group):
             return _NUMBER.pack(22, 8, group)
-        case f.Conjunction() | f.BySender():
-            return _chosen(action)
+        case f.Conjunction() | f.BySender() | f.Cut() | f.Clone():
+            return _copy(action) if isinstance(action, f.Cut | f.Clone) else _chosen(action)
         case f.Goto() | f.ToMeter():
             raise ValueError(f"{action} is an instruction: it stands in a flow, not in a list of actions")
 
@@ -120,6 +131,13 @@ def _chosen(action: f.Conjunction | f.BySender) -> bytes:
         return _nicira(34, Struct("!BBI").pack(action.dimension, action.of, action.number))
     place = (_range(action.target), _header(action.target.field))
     return _nicira(10, Struct("!HH2xHHI2xHI").pack(_BY_SENDER, 0, _HRW, action.choices - 1, 0, *place))
+
+
+def _copy(action: f.Cut | f.Clone) -> bytes:
+    if isinstance(action, f.Clone):
+        return _nicira(42, PADDING[-10 % 8] + action_list(action.actions))
+    assert isinstance(action.port, int)
+    return _nicira(39, Struct("!HI").pack(action.port, action.octets))
 
 
 def _nicira(subtype: int, body: bytes) -> bytes:

@@ -9,8 +9,8 @@ from weft.topology.rules import Forward, Route
 from weft.topology.schema import Segment
 from weft.topology.yaml12 import Path
 
-TUNNELS = "udp/6081"
-"""Where geneve comes in on an uplink (RFC 8926, 3.3)."""
+TUNNELS = {"geneve": "udp/6081", "vxlan": "udp/4789"}
+"""Where the tunnels of each kind come in on an uplink (RFC 8926, 3.3; RFC 7348, 5)."""
 
 Complaints = Iterator[tuple[Path, str]]
 
@@ -18,7 +18,7 @@ Complaints = Iterator[tuple[Path, str]]
 def check_outward(document: Document, endpoints: Mapping[str, Endpoint], faults: Faults) -> None:
     for path, segment in document.items("segments"):
         for place, forward in enumerate(segment.forwards):
-            for what in _forward(segment, forward, endpoints.get(forward.to)):
+            for what in _forward(segment, forward, endpoints.get(forward.to), TUNNELS.get(document.spec.overlay.type)):
                 faults.add((*path, "forwards", place), what)
         for place, route in enumerate(segment.routes):
             for what in _route(segment, route):
@@ -27,7 +27,7 @@ def check_outward(document: Document, endpoints: Mapping[str, Endpoint], faults:
         faults.add(at, what)
 
 
-def _forward(segment: Segment, forward: Forward, endpoint: Endpoint | None) -> Iterator[str]:
+def _forward(segment: Segment, forward: Forward, endpoint: Endpoint | None, tunnels: str | None) -> Iterator[str]:
     if segment.mode != "nat":
         yield f"forwards are for nat segments, this one is {segment.mode}"
     elif segment.uplink == HOST_UPLINK:
@@ -36,8 +36,8 @@ def _forward(segment: Segment, forward: Forward, endpoint: Endpoint | None) -> I
         yield f'forward to "{forward.to}", which has no IPv4 address'
     if forward.listen.startswith("sctp/"):
         yield f"{forward.listen}: sctp is not forwarded, Open vSwitch's userspace datapath does not follow its connections"
-    if forward.listen == TUNNELS:
-        yield f"{TUNNELS} is where the tunnels between hosts come in"
+    if forward.listen == tunnels:
+        yield f"{tunnels} is where the tunnels between hosts come in"
 
 
 def _route(segment: Segment, route: Route) -> Iterator[str]:

@@ -26,6 +26,7 @@ import networkx as nx
 from weft.topology import names
 from weft.topology.errors import WeftError
 from weft.topology.model import Endpoint, Fabric, Host, Segment, Uplink, underlay_uplink
+from weft.topology.overlay import joined
 
 Graph = nx.Graph
 State = Mapping[str, Any]
@@ -106,7 +107,7 @@ def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: St
 
 def _tunnels(graph: "Graph[str]", fabric: Fabric, reports: Reports) -> None:
     """An edge for both directions; `observed` has what each host says of its end."""
-    if not any(segment.tunnelled for segment in fabric.segments.values()):
+    if not joined(fabric):
         return
     ends = [host for host in fabric.hosts.values() if host.address]
     for place, one in enumerate(ends):

@@ -40,6 +40,8 @@ class UplinkSpec:
     patch_peer: str
     exit: str | None
     """Port for what leaves the service namespace; None: nothing leaves here."""
+    unlearned: tuple[int, ...] = ()
+    """VLANs in which the bridge learns no MACs and floods: copies of mirrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class TunnelSpec:
     type: str
     local: str
     remote: str
+    watch: str = "none"
+    """``bfd``, ``cfm`` or ``none``."""
+    mpid: int = 0
+    """Of this end and of the other (IEEE 802.1ag, 1-8191; ``cfm`` only)."""
+    remote_mpid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,22 @@ class MemberSpec:
     """TCP port that takes connections; None: it answers pings."""
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec
+@dataclass(frozen=True, slots=True)
+class MonitorSpec:
+    """Samples or flow records of every bridge of weft's. Key: ``monitor/KIND``."""
+
+    kind: str
+    """``sflow``, ``netflow`` or ``ipfix``."""
+    target: str
+    """ADDRESS:PORT, an IPv6 address in brackets."""
+    sampling: int
+    """One packet of so many (not with netflow, which counts all)."""
+    agent: str
+    """Interface by whose address sFlow knows this host; empty: Open vSwitch finds one."""
+    bridges: tuple[str, ...]
+
+
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
@@ -132,6 +154,7 @@ KINDS: Mapping[str, type[Any]] = {
     "way": HostWaySpec,
     "endpoint": EndpointSpec,
     "member": MemberSpec,
+    "monitor": MonitorSpec,
 }
 
 

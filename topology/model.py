@@ -356,6 +356,8 @@ class Fabric:
     mirrors: tuple[Mirror, ...] = ()
     qos: tuple[Qos, ...] = ()
     monitor: Monitor | None = None
+    watch: Literal["bfd", "cfm", "none"] = "bfd"
+    """How each tunnel is watched by its ends: RFC 5880, or IEEE 802.1ag."""
 
     def members(self, segment: str) -> tuple[Endpoint, ...]:
         """The endpoints of a segment, in the order of the file."""

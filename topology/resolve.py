@@ -11,8 +11,10 @@ from weft.topology.check_names import check_names
 from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
 from weft.topology.check_segments import check_segments
+from weft.topology.check_traffic import check_traffic
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Uplink
+from weft.topology.overlay import WIRE_MTU
 from weft.topology.resolve_rules import (
     resolve_mirrors,
     resolve_monitor,
@@ -20,7 +22,7 @@ from weft.topology.resolve_rules import (
     resolve_qos,
     resolve_services,
 )
-from weft.topology.resolve_segments import WIRE_MTU, resolve_segments
+from weft.topology.resolve_segments import resolve_segments
 from weft.topology.schema import AttachPort, Nic
 from weft.topology.schema import Lab as LabSpec
 from weft.topology.shared import Shared, share
@@ -38,6 +40,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_names(document, faults)
     check_segments(document, faults)
     check_hosts(document, faults)
+    check_traffic(document, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)
@@ -51,7 +54,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     faults.throw()
     return Fabric(
         name=document.spec.fabric,
-        overlay="geneve",
+        overlay=document.spec.overlay.type,  # type: ignore[arg-type]  # stt is refused
         segments=segments,
         hosts=hosts,
         guests=_guests(document, endpoints.values()),
@@ -62,6 +65,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
         mirrors=resolve_mirrors(document, segments),
         qos=tuple(resolve_qos(document)),
         monitor=resolve_monitor(document),
+        watch=document.spec.overlay.watch,
     )
 
 

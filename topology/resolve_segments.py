@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping
 from weft.topology import names
 from weft.topology.check_segments import V6_MTU_MIN, gateway_of
 from weft.topology.document import Document, Faults
-from weft.topology.model import Dhcp, Forward, Host, Route, Segment, Subnet, underlay_uplink
+from weft.topology.model import Dhcp, Forward, Host, Route, Segment, Subnet
+from weft.topology.overlay import OVERHEAD, WIRE_MTU, tunnel_mtu
 from weft.topology.schema import Dhcp as DhcpSpec
 from weft.topology.schema import Segment as SegmentSpec
 
-WIRE_MTU = 1500
-GENEVE = {4: 58, 6: 78}
-"""What a tunnel takes off the underlay's MTU: outer IP, UDP, geneve with 8 bytes of options, the inner Ethernet header."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEASE = 3600
 """Seconds, where the file does not say."""
@@ -75,7 +73,7 @@ def _forwards(document: Document, name: str, segment: SegmentSpec) -> Iterable[F
 
 
 def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str, Host], faults: Faults) -> int:
-    leaves, why = _mtu_left(segment, hosts)
+    leaves, why = _mtu_left(segment, document.spec.overlay.type, hosts)
     if segment.mtu is None:
         if leaves < V6_MTU_MIN and segment.ipv6:
             faults.add(("segments", name), f"{why} leaves {leaves} bytes, less than the {V6_MTU_MIN} that IPv6 needs")
@@ -85,15 +83,10 @@ def _mtu(document: Document, name: str, segment: SegmentSpec, hosts: Mapping[str
     return segment.mtu
 
 
-def _mtu_left(segment: SegmentSpec, hosts: Mapping[str, Host]) -> tuple[int, str]:
+def _mtu_left(segment: SegmentSpec, overlay: str, hosts: Mapping[str, Host]) -> tuple[int, str]:
     """The largest packet that fits everywhere, and what sets that limit. All hosts count: a guest may move."""
     if segment.mode == "bridged":
         wires = [uplink.mtu for host in hosts.values() for name, uplink in host.uplinks.items() if name == segment.uplink]
         return min(wires, default=WIRE_MTU), f'uplink "{segment.uplink}"'
-    underlays = [_underlay_mtu(host) - GENEVE[host.address.version] for host in hosts.values() if host.address]
-    return min(underlays, default=WIRE_MTU - GENEVE[4]), "the overlay"
-
-
-def _underlay_mtu(host: Host) -> int:
-    uplink = underlay_uplink(host)
-    return uplink.mtu if uplink else WIRE_MTU
+    left = [tunnel_mtu(overlay, host) for host in hosts.values() if host.address]
+    return min(left, default=WIRE_MTU - OVERHEAD[overlay][4]), "the overlay"

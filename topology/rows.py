@@ -1,6 +1,6 @@
 """From the fabric to what each host should have: the contents of the hosts' rows in the store (`weft.topology.hostrow`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from weft.topology import names
 from weft.topology.hostrow import (
@@ -8,12 +8,14 @@ from weft.topology.hostrow import (
     EndpointSpec,
     HostWaySpec,
     MemberSpec,
+    MonitorSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
     UplinkSpec,
 )
-from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Host, Segment, Uplink
+from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Host, Segment, Uplink, underlay_uplink
+from weft.topology.overlay import joined, mirrored_vlans
 
 Row = tuple[str, Spec]
 
@@ -23,18 +25,20 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
     local: dict[str, list[Endpoint]] = {name: [] for name in fabric.hosts}
     for endpoint in fabric.endpoints.values():
         local[endpoint.host].append(endpoint)
-    tunnels = any(segment.tunnelled for segment in fabric.segments.values())
+    tunnels = joined(fabric)
+    mpids = names.allot(f"mpid/{fabric.name}", fabric.hosts, 13) if fabric.watch == "cfm" else dict.fromkeys(fabric.hosts, 0)
     leaving = {segment.uplink for segment in fabric.segments.values() if _leaves(segment)}
     rows = {}
     for name, host in fabric.hosts.items():
         row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid)}
-        row |= (_uplink(host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
+        row |= (_uplink(fabric, host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
         if tunnels:
-            row |= _tunnels(fabric, host)
+            row |= _tunnels(fabric, host, mpids)
         row |= _services(fabric, host, local[name])
         row |= _host_way(fabric, host)
         row |= _endpoints(fabric, host, local[name])
         row |= _members(fabric, host)
+        row |= _monitors(fabric, host)
         rows[name] = row
     return rows
 
@@ -44,7 +48,7 @@ def _leaves(segment: Segment) -> bool:
     return segment.uplink is not None and segment.mode in ("nat", "routed")
 
 
-def _uplink(host: Host, uplink: Uplink, leaves: bool) -> Row:
+def _uplink(fabric: Fabric, host: Host, uplink: Uplink, leaves: bool) -> Row:
     return f"uplink/{uplink.name}", UplinkSpec(
         name=uplink.name,
         bridge=uplink.bridge,
@@ -57,15 +61,27 @@ def _uplink(host: Host, uplink: Uplink, leaves: bool) -> Row:
         patch=names.patch_port(uplink.name),
         patch_peer=names.patch_peer(uplink.name),
         exit=names.exit_port(uplink.name) if leaves else None,
+        unlearned=mirrored_vlans(fabric, host.name, uplink.name),
     )
 
 
-def _tunnels(fabric: Fabric, host: Host) -> Iterator[Row]:
+def _tunnels(fabric: Fabric, host: Host, mpids: Mapping[str, int]) -> Iterator[Row]:
     """To every other host that has an underlay address."""
     for name, peer in fabric.hosts.items():
         if host.address and peer.address and name != host.name:
             port, local, remote = names.tunnel_port(name), str(host.address.ip), str(peer.address.ip)
-            yield f"tunnel/{name}", TunnelSpec(port, host.bridge, fabric.overlay, local, remote)
+            watched = (fabric.watch, mpids[host.name], mpids[name])
+            yield f"tunnel/{name}", TunnelSpec(port, host.bridge, fabric.overlay, local, remote, *watched)
+
+
+def _monitors(fabric: Fabric, host: Host) -> Iterator[Row]:
+    """On every bridge: a packet is sampled by the first that it comes to."""
+    underlay = underlay_uplink(host)
+    bridges = (host.bridge, *(uplink.bridge for uplink in host.uplinks.values()))
+    for kind in ("sflow", "netflow", "ipfix"):
+        if fabric.monitor and (target := getattr(fabric.monitor, kind)):
+            agent = underlay.bridge if underlay else ""
+            yield f"monitor/{kind}", MonitorSpec(kind, target, fabric.monitor.sampling, agent, bridges)
 
 
 def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:

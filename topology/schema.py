@@ -34,7 +34,10 @@ from weft.topology.rules import (
 
 
 class Overlay(Strict):
+    """`watch`: how tunnels are watched, each by both its ends."""
+
     type: Literal["geneve", "vxlan", "gre", "stt"] = "geneve"
+    watch: Literal["bfd", "cfm", "none"] = "bfd"
 
 
 class Dhcp(Strict):

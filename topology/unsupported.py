@@ -8,7 +8,7 @@ from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
 
-_SECTIONS = ("invariants", "mirrors", "qos", "switches", "links")
+_SECTIONS = ("invariants", "switches", "links")
 
 
 def refuse_unsupported(document: Document, faults: Faults) -> None:
@@ -34,13 +34,9 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
     spec = document.spec
     if spec.overlay.type == "stt":
         yield ("overlay", "type"), "stt is in no maintained kernel: use geneve"
-    elif spec.overlay.type != "geneve":
-        yield ("overlay", "type"), f"{spec.overlay.type} is {LATER}"
     for section in _SECTIONS:
         for path, _ in document.items(section):
             yield path, LATER
-    if spec.monitor is not None:
-        yield ("monitor",), f"monitor is {LATER}"
 
 
 def _segment(segment: Segment) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Bridge, Link, Observed, Port
+from weft.agents.observed import HERE, Bridge, Health, Link, Monitoring, Observed, Port
 from weft.agents.plan import Plan, Wanted, plan
+from weft.agents.watching import BFD
 
 FABRIC, HOST, CONTROLLER = "test", "kvm1", "unix:/run/controller.sock"
 NIC = Link("nic0", "", "0e:00:00:00:00:0a", 1500, True, "", ("203.0.113.11/24", "10.10.10.1/24"), (("default", "203.0.113.1"),))
@@ -46,13 +47,14 @@ class Host:
         getattr(self, f"_{type(action.step).__name__}")(action.step, action.key)
 
     def _AddBridge(self, step: s.AddBridge, key: str) -> None:
-        self.bridges[step.name] = Bridge(step.name, True, step.dpid, step.controller, step.mac, True, (step.name,))
+        self.bridges[step.name] = Bridge(step.name, True, step.dpid, step.controller, step.mac, True, (step.name,), step.unlearned)
         self.ports[step.name] = Port(step.name, step.name, True, "internal", {}, 0xFFFE, "")
         self.links[HERE][step.name] = Link(step.name, "", step.mac or "0e:00:00:00:00:0c", 1500, False, "")
 
     def _SetBridge(self, step: s.SetBridge, key: str) -> None:
         found = self.bridges[step.name]
-        self.bridges[step.name] = replace(found, dpid=step.dpid, controller=step.controller, mac=step.mac, settings=True)
+        meant = replace(found, dpid=step.dpid, controller=step.controller, mac=step.mac, unlearned=step.unlearned)
+        self.bridges[step.name] = replace(meant, settings=True)
 
     def _RemoveBridge(self, step: s.RemoveBridge, key: str) -> None:
         for name in self.bridges.pop(step.name).ports:
@@ -66,6 +68,20 @@ class Host:
         self.ports[step.name] = Port(step.name, step.bridge, True, step.kind, dict(step.options), number, error)
         bridge = self.bridges[step.bridge]
         self.bridges[step.bridge] = replace(bridge, ports=(*bridge.ports, step.name))
+
+    def _SetWatch(self, step: s.SetWatch, key: str) -> None:
+        health = Health(bfd=BFD if step.kind == "bfd" else {}, mpid=step.mpid if step.kind == "cfm" else None)
+        self.ports[step.name] = replace(self.ports[step.name], health=health)
+
+    def _SetMonitor(self, step: s.SetMonitor, key: str) -> None:
+        bridge = self.bridges[step.bridge]
+        monitors = {**bridge.monitors, step.kind: Monitoring(True, dict(step.settings))}
+        self.bridges[step.bridge] = replace(bridge, monitors=monitors)
+
+    def _RemoveMonitor(self, step: s.RemoveMonitor, key: str) -> None:
+        bridge = self.bridges[step.bridge]
+        left = {kind: monitor for kind, monitor in bridge.monitors.items() if kind != step.kind}
+        self.bridges[step.bridge] = replace(bridge, monitors=left)
 
     def _RemovePort(self, step: s.RemovePort, key: str) -> None:
         del self.ports[step.name]

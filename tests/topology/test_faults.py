@@ -59,7 +59,7 @@ def test_what_is_wrong_is_said_on_its_own_line():
 
 def test_all_that_the_contract_shows_is_understood_and_what_is_not_built_is_refused():
     said = faults(EVERYTHING)
-    assert len(said) == 10
+    assert len(said) == 6
     assert all(line.endswith("not supported yet") for line in said)
 
 

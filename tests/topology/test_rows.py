@@ -32,7 +32,7 @@ def test_tunnels_join_every_two_hosts_that_have_an_address():
     assert tunnels == {
         "kvm1": ["tunnel/kvm2", "tunnel/kvm3"], "kvm2": ["tunnel/kvm1", "tunnel/kvm3"], "kvm3": ["tunnel/kvm1", "tunnel/kvm2"], "kvm4": [],
     }  # fmt: skip
-    assert rows(three)["kvm1"]["tunnel/kvm3"] == TunnelSpec("t.kvm3", "br-weft", "geneve", "10.10.10.1", "10.10.10.3")
+    assert rows(three)["kvm1"]["tunnel/kvm3"] == TunnelSpec("t.kvm3", "br-weft", "geneve", "10.10.10.1", "10.10.10.3", "bfd")
 
 
 def test_there_are_no_tunnels_where_everything_is_bridged():
