@@ -36,7 +36,7 @@ mirrors:
 qos:
   - {endpoint: slow.eth0, direction: in, rate: 200kbit, burst: 100kbit}
   - {endpoint: slower.eth0, direction: in, rate: 100kbit, burst: 100kbit, dscp: 10}
-  - {endpoint: slow.eth0, direction: out, rate: 1mbit, burst: 500kbit}
+  - {endpoint: slow.eth0, direction: out, rate: 200kbit, burst: 100kbit}
   - {endpoint: c.eth0, direction: out, dscp: 46}
   - {endpoint: b.eth0, direction: in, dscp: 8}
 lab: {outside: 203.0.113.0/24}

@@ -165,12 +165,18 @@ def test_the_service_namespace_learns_neighbours_on_the_wire_as_the_host_does(he
     assert "kvm1" in here.send("outside", reply).to
 
 
-def test_a_guest_behind_its_hosts_address_is_not_taken_for_a_tunnel() -> None:
-    """Where the uplink's address ends the tunnels too, another host would believe a guest's UDP to port 6081."""
-    here = world(EVERY_SEGMENT.replace("10.10.10.1/24", "203.0.113.11/24").replace("10.10.10.2/24", "203.0.113.12/24"))
+TUNNELLED = {"geneve": {"udp_dst": 6081}, "vxlan": {"udp_dst": 4789}, "gre": {"ip_proto": 47}}
+"""What tells the packets of each kind of tunnel."""
+
+
+@pytest.mark.parametrize("overlay", TUNNELLED)
+def test_a_guest_behind_its_hosts_address_is_not_taken_for_a_tunnel(overlay: str) -> None:
+    """Where the uplink's address ends the tunnels too, another host would believe such a packet of a guest's."""
+    text = EVERY_SEGMENT.replace("10.10.10.1/24", "203.0.113.11/24").replace("10.10.10.2/24", "203.0.113.12/24")
+    here = world(f"overlay: {{type: {overlay}}}\n{text}")
     other = here.stations["kvm2"]
     for name, hop in (("web1.eth0", "office@kvm1"), ("flat1.eth0", "kvm2")):
         me = here.stations[name]
-        for port, reached in ((6082, True), (6081, False)):
-            sent = here.send(name, p.segment_of("udp", me.mac, here.stations[hop].mac, me.own[0], other.own[0], 40000, port))
-            assert ("kvm2" in sent.to) == reached
+        for kind, terms in TUNNELLED.items():
+            sent = p.segment_of("udp", me.mac, here.stations[hop].mac, me.own[0], other.own[0], 40000, 1000) | terms
+            assert ("kvm2" in here.send(name, sent).to) == (kind != overlay)

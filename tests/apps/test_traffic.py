@@ -71,7 +71,7 @@ def test_only_copies_that_do_not_fit_a_tunnel_are_cut() -> None:
 
 def test_a_limit_is_a_meter_with_a_number_of_its_own() -> None:
     first, second = programs(TRAFFIC)
-    assert sorted((meter.rate, meter.burst) for meter in first.meters) == [(100, 100), (200, 100), (1000, 500)]
+    assert sorted((meter.rate, meter.burst) for meter in first.meters) == [(100, 100), (200, 100), (200, 100)]
     assert len({meter.number for meter in first.meters}) == 3
     assert second.meters == ()
     used = {action.meter for flow in first.flows() for action in flow.actions if isinstance(action, ToMeter)}

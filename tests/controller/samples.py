@@ -12,8 +12,10 @@ from weft.apps.flow import (
     Bits,
     Bucket,
     BySender,
+    Clone,
     Conjunction,
     Ct,
+    Cut,
     DecTtl,
     Flow,
     Given,
@@ -33,6 +35,7 @@ from weft.apps.flow import (
     Set,
     ToGroup,
     ToMeter,
+    apart,
     match,
 )
 from weft.topology.names import LEARNED_COOKIE
@@ -105,6 +108,9 @@ ANYWHERE: tuple[tuple[Action, ...], ...] = (
     (ToGroup(1),),
     (BySender(3, OUT), BySender(1, Bits("reg7", 16, 16))),
     (Conjunction(7, 0, 3), Conjunction(0x12345678, 1, 2)),
+    (Cut(1, 100), Output(2)),
+    (Clone(()), Clone((Set("tun_id", 7), Set("in_port", 9), Output(1))), Clone((PushVlan(), Set("vlan_vid", 0x1005), Cut(2, 64))), Goto(9)),
+    (apart(Resubmit(6)),),
     (Learn(7, 1, LEARNED_COOKIE, REMEMBER, idle_timeout=300),),
     (Learn(7, 1, LEARNED_COOKIE, REMEMBER, idle_timeout=300, limit=1000),),
     (Learn(7, 1, 5, (*REMEMBER, LearnMatch(TAG, TAG), LearnMatch(Bits("reg7", 0, 5), 3)), 300, 5, delete_learned=True), Output(1)),

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,50 +19,50 @@ FULL_SIZE = ("-M", "do", "-s")
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Lab]:
-    with lab(EXAMPLES / "shop.yaml", "shop") as here:
-        yield here
+def example() -> Iterator[Callable[[str], Lab]]:
+    """The lab of an example, from its first test to the end of all."""
+    with ExitStack() as open_labs:
+        made: dict[str, Lab] = {}
+
+        def of(name: str) -> Lab:
+            if name not in made:
+                made[name] = open_labs.enter_context(lab(EXAMPLES / f"{name}.yaml", name))
+            return made[name]
+
+        yield of
 
 
 @pytest.fixture(scope="module")
-def nat() -> Iterator[Lab]:
-    with lab(EXAMPLES / "nat.yaml", "nat") as here:
-        yield here
+def shop(example: Callable[[str], Lab]) -> Lab:
+    return example("shop")
 
 
 @pytest.fixture(scope="module")
-def vlans() -> Iterator[Lab]:
-    with lab(EXAMPLES / "vlans.yaml", "vlans") as here:
-        yield here
+def nat(example: Callable[[str], Lab]) -> Lab:
+    return example("nat")
 
 
 @pytest.fixture(scope="module")
-def overlay() -> Iterator[Lab]:
-    with lab(EXAMPLES / "overlay.yaml", "overlay") as here:
-        yield here
+def vlans(example: Callable[[str], Lab]) -> Lab:
+    return example("vlans")
 
 
 @pytest.fixture(scope="module")
-def services() -> Iterator[Lab]:
-    with lab(EXAMPLES / "services.yaml", "services") as here:
-        yield here
-
-
-@pytest.fixture(scope="module")
-def multicast() -> Iterator[Lab]:
-    with lab(EXAMPLES / "multicast.yaml", "multicast") as here:
-        yield here
+def overlay(example: Callable[[str], Lab]) -> Lab:
+    return example("overlay")
 
 
 MUST = {
     "shop": [("web1", "db1.eth0"), ("db1", "web2.eth1"), ("outside", "web1.eth0"), ("web2", "outside")],
     "nat": [("web1", "web2.eth0"), ("web1", "outside"), ("any1", "outside")],
     "vlans": [("office1", "office2.eth0"), ("phone2", "phone1.eth0")],
+    "traffic": [("web1", "web2.eth0"), ("web2", "web1.eth0")],
     "overlay": [("red1", "red3.eth0"), ("blue2", "blue3.eth0"), ("six3", "six1.eth0")],
     "multicast": [("a1", "b2.eth0"), ("b1", "a2.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
 }
 MUST_NOT = {
+    "traffic": [("web1", "ids1.eth0"), ("ids1", "web1.eth0")],
     "shop": [("db1", "outside"), ("outside", "db1.eth0"), ("outside", "web1.eth1"), ("db1", "web1.eth0")],
     "nat": [("outside", "web1.eth0")],
     "vlans": [("office1", "phone1.eth0"), ("outside", "office1.eth0"), ("phone1", "outside")],
@@ -71,14 +72,18 @@ MUST_NOT = {
 }
 
 
-@pytest.mark.parametrize("example", ["shop", "nat", "vlans", "overlay", "services", "multicast"])
-def test_every_ping_is_answered_or_not_as_the_flows_say(example: str, request: pytest.FixtureRequest) -> None:
-    here: Lab = request.getfixturevalue(example)
+@pytest.mark.parametrize("name", MUST)
+def test_every_ping_is_answered_or_not_as_the_flows_say(name: str, example: Callable[[str], Lab]) -> None:
+    here = example(name)
     pings = json.loads(here.run("lab", "ping", here.fabric, "--json"))
     answers = {(ping["from"], ping["to"]): ping["answered"] for ping in pings}
-    assert [pair for pair in MUST[example] if not answers[pair]] == []
-    assert [pair for pair in MUST_NOT[example] if answers[pair]] == []
+    assert [pair for pair in MUST[name] if not answers[pair]] == []
+    assert [pair for pair in MUST_NOT[name] if answers[pair]] == []
     assert [ping for ping in pings if ping["expected"] != ping["answered"]] == []
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == set(MUST)
 
 
 def addresses(here: Lab, segment: str) -> dict[str, str]:
