@@ -358,20 +358,6 @@ ADDED = [
         "qos: [{endpoint: web1, direction: out, rate: fast, dscp: 64}]",
         ["12: qos 1: dscp 64 is not 0-63", '12: qos 1: rate "fast" is not a rate as 100mbit'],
     ),
-    (
-        "mirrors: [{name: m, from: web1.eth0, to: web1.eth0}]",
-        ['12: mirror "m": "web1.eth0" would get what it sends itself: a mirror leads elsewhere'],
-    ),
-    ("mirrors: [{name: m, from: web1.eth1, vlan: 5}]", ['12: mirror "m": vlan 5 on "physnet" is segment "lan" (line 6)']),
-    ("mirrors: [{name: m, from: web1.eth1, vlan: 6}]", []),
-    (
-        "qos:\n  - {endpoint: web1.eth0, direction: out, dscp: 1}\n  - {endpoint: web1.eth0, direction: out, rate: 1mbit}",
-        ['14: qos 2: "web1.eth0" has a limit out on line 13 already'],
-    ),
-    (
-        "qos: [{endpoint: web1.eth0, direction: in}, {endpoint: db1.eth0, direction: in, burst: 1mbit, dscp: 1}]",
-        ["12: qos 1: says neither rate nor dscp", "12: qos 2: burst needs a rate beside it"],
-    ),
     ("monitor: {sflow: foo}", ['12: monitor: sflow "foo" is not an address and port as 10.0.0.9:6343']),
     ("monitor: {}", ["12: monitor needs one of sflow, netflow and ipfix"]),
     (
@@ -404,7 +390,6 @@ ADDED = [
     ),
     ("overlay: {type: stt}", ["12: overlay: stt is in no maintained kernel: use geneve"]),
     ("overlay: {type: vxlan}", []),
-    ("overlay: {watch: ping}", ['12: overlay: watch "ping" is not bfd, cfm or none']),
     ("overlay: geneve", ['12: overlay "geneve" is not a map']),
     ("overlya: 5", ['12: unknown key "overlya", did you mean "overlay"?']),
     ("guests: {}", ['12: "guests" is said twice, first on line 9']),
