@@ -130,8 +130,10 @@ class Machine:
     def _hop(self, probe: Probe) -> str:
         """Who says that a packet's time is over (RFC 792), as traceroute asks."""
         said = self.run(probe.station, "ping", "-n", "-c", "3", "-i", "1", "-W", "1", "-t", "1", probe.target).stdout
-        line = next((line for line in said.splitlines() if "exceeded" in line), "")
-        return "nobody" if not line else "its gateway" if f"From {gateway(probe.station[:-1])} " in line else line
+        line = next((line for line in said.splitlines() if line.startswith("From ")), "")
+        who = line.split()[1] if line else "nobody"
+        named = "its gateway" if who == gateway(probe.station[:-1]) else who
+        return named if "exceeded" in line or not line else f"{named}, that it is forbidden" if "filtered" in line else line
 
     def _dhcp(self, probe: Probe) -> str:
         return "yes" if self._leased(probe.station) == probe.target else "no"

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tests.real.labs import ROOT, lab
 from tests.real.libvirt import Net, libvirt
-from tests.real.probes import GUESTS, HOST, KINDS, NETWORKS, OUTSIDE, PROBES, Machine, address
+from tests.real.probes import GUESTS, HOST, KINDS, NETWORKS, OUTSIDE, PROBES, Machine, address, gateway
 
 pytestmark = pytest.mark.real
 
@@ -54,9 +54,13 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]
 
 
 def answers(machine: Machine) -> Mapping[str, str]:
-    """`outside` is told where the networks are: the routed one by its administrator, the others by somebody who would like to get in."""
-    for network in NETWORKS.values():
-        done = machine.run("outside", "ip", "route", "replace", str(network), "via", HOST)
+    """`outside` is told where the networks are: the routed one by its administrator, the others by somebody who would like to get in.
+    Every guest tries its gateway, isolated ones too, whom nobody names one.
+    """
+    routes = [("outside", str(network), HOST) for network in NETWORKS.values()]
+    routes += [(guest, "default", gateway(guest[:-1])) for guest in GUESTS]
+    for station, to, via in routes:
+        done = machine.run(station, "ip", "route", "replace", to, "via", via)
         assert done.returncode == 0, done.stderr
     return machine.answers()
 
