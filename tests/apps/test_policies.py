@@ -248,3 +248,54 @@ def test_only_those_whom_something_concerns_are_followed() -> None:
         hops = here.send(station(source), packet(here, source, target, 40000, 80)).hops
         assert any(hop.table == PARTIES.number and hop.switch.endswith("br-weft") for hop in hops) == followed
 
+
+ROUTED = (
+    TWO_HOSTS
+    + """
+segments:
+  office: {mode: nat, subnets: [192.168.122.0/24], uplink: physnet}
+  lab: {mode: nat, subnets: [192.168.123.0/24], uplink: physnet}
+  branch: {mode: routed, subnets: [192.168.2.0/24], uplink: physnet}
+  other: {mode: routed, subnets: [192.168.3.0/24], uplink: physnet}
+guests:
+  off1: {host: kvm1, nics: [{segment: office, ip: 192.168.122.10}]}
+  off2: {host: kvm2, nics: [{segment: office, ip: 192.168.122.11}]}
+  lab1: {host: kvm1, nics: [{segment: lab, ip: 192.168.123.10}]}
+  bra1: {host: kvm1, nics: [{segment: branch, ip: 192.168.2.10}]}
+  bra2: {host: kvm2, nics: [{segment: branch, ip: 192.168.2.11}]}
+  oth1: {host: kvm1, nics: [{segment: other, ip: 192.168.3.10}]}
+"""
+)
+BETWEEN = {
+    "nothing is said": ([], [
+        ("bra1", "off1", False), ("bra1", "off2", False), ("bra2", "off1", False), ("lab1", "off1", False), ("off1", "lab1", False),
+        ("off1", "bra1", True), ("off1", "bra2", True), ("off2", "bra1", True), ("bra1", "oth1", True), ("oth1", "bra2", True),
+        ("off1", "off2", True),
+    ]),
+    "a guest is let into a nat segment": (["name: a, allow: tcp/80, from: bra1, to: office"], [
+        ("bra1", "off1", True), ("bra1", "off2", True), ("bra2", "off1", False), ("bra2", "off2", False), ("bra1", "lab1", False),
+    ]),
+    "a segment is kept from another": (["name: a, deny: any, from: office, to: branch"], [
+        ("off1", "bra1", False), ("off2", "bra1", False), ("off1", "oth1", True), ("oth1", "bra1", True),
+    ]),
+    "to a network": (["name: a, deny: any, from: any, to: 192.168.2.0/28"], [("off1", "bra1", False), ("off2", "bra2", False)]),
+    "outside is neither": (["name: a, deny: any, from: outside, to: any", "name: b, deny: any, from: any, to: outside"], [
+        ("off1", "bra1", True), ("bra1", "oth1", True),
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BETWEEN)
+def test_between_segments(case: str) -> None:
+    policies, answers = BETWEEN[case]
+    made = fabric(ROUTED + ("policies:\n" + "".join(f"  - {{{text}}}\n" for text in policies) if policies else ""))
+    here = World(made, Compiler().compile(made, facts(made)), facts(made))
+    assert [(a, b, talks(here, a, b)) for a, b, _ in answers] == answers
+
+
+def test_a_question_between_segments_that_is_denied_lets_no_answer_through() -> None:
+    made = fabric(ROUTED)
+    here = World(made, Compiler().compile(made, facts(made)), facts(made))
+    assert not talks(here, "bra1", "off2")
+    assert not arrives(here, "bra1", "off2", 80, 40000)
+    assert arrives(here, "off2", "bra1", 40000, 80) and arrives(here, "bra1", "off2", 80, 40000)

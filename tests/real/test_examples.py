@@ -59,6 +59,8 @@ MUST = {
     "traffic": [("web1", "web2.eth0"), ("web2", "web1.eth0")],
     "overlay": [("red1", "red3.eth0"), ("blue2", "blue3.eth0"), ("six3", "six1.eth0")],
     "multicast": [("a1", "b2.eth0"), ("b1", "a2.eth0")],
+    "policies": [("web1", "db1.eth0"), ("db1", "db2.eth0"), ("web1", "outside"), ("web1", "web2.eth0")],
+    "routed": [("app1", "app2.eth0"), ("app1", "pub2.eth0"), ("app1", "outside"), ("outside", "app2.eth0"), ("outside", "pub1.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
 }
 MUST_NOT = {
@@ -69,6 +71,8 @@ MUST_NOT = {
     "overlay": [("red1", "blue2.eth0"), ("six1", "red1.eth0"), ("red1", "outside")],
     "multicast": [("a1", "outside"), ("outside", "b1.eth0")],
     "services": [("client", "outside"), ("outside", "web1.eth0")],
+    "policies": [("web2", "outside"), ("outside", "db1.eth0"), ("db1", "outside")],
+    "routed": [],
 }
 
 
