@@ -11,6 +11,7 @@ BASIC = 0x8000
 NXM0 = 0x0000
 NXM1 = 0x0001
 EXT = 0x8001  # "packet registers" of OpenFlow 1.5, xreg0 ...
+ONF = 0xFFFF  # experimenter fields; all of ours are the ONF's
 
 ARP = 0x0806
 IP = 0x0800
@@ -61,6 +62,7 @@ FIELDS: Mapping[str, Field] = {
         Field("ip_proto", 8, BASIC, 10),
         Field("tcp_src", 16, BASIC, 13, (("ip_proto", TCP),)),
         Field("tcp_dst", 16, BASIC, 14, (("ip_proto", TCP),)),
+        Field("tcp_flags", 12, ONF, 42, (("ip_proto", TCP),)),
         Field("udp_src", 16, BASIC, 15, (("ip_proto", UDP),)),
         Field("udp_dst", 16, BASIC, 16, (("ip_proto", UDP),)),
         Field("icmp_type", 8, BASIC, 19, (*_IP, ("ip_proto", ICMP))),

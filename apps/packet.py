@@ -45,9 +45,13 @@ def echo(src: str, dst: str | int, source: Address, target: Address, types: tupl
     return datagram(src, dst, source, target, ICMPV6, icmpv6_type=types[1], icmpv6_code=0)
 
 
-def segment_of(kind: str, src: str, dst: str | int, source: Address, target: Address, sport: int, dport: int) -> Packet:
-    """A TCP or UDP packet: `kind` is ``tcp`` or ``udp``."""
-    ports = {f"{kind}_src": sport, f"{kind}_dst": dport}
+SYN, ACK = 0x02, 0x10
+"""TCP flags (RFC 9293, 3.1)."""
+
+
+def segment_of(kind: str, src: str, dst: str | int, source: Address, target: Address, sport: int, dport: int, flags: int = SYN) -> Packet:
+    """A TCP or UDP packet: `kind` is ``tcp`` or ``udp``; of TCP the first one, or what `flags` say."""
+    ports = {f"{kind}_src": sport, f"{kind}_dst": dport, **({"tcp_flags": flags} if kind == "tcp" else {})}
     return datagram(src, dst, source, target, TCP if kind == "tcp" else UDP, **ports)
 
 

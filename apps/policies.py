@@ -8,7 +8,7 @@
 `audit`     the policies down to the last one that decides nothing: what that would drop is counted and, once a connection, noted
 `note`      a copy to the controller, a few a second
 `judge`     the policies in order, then the rule of the segment: a closed one lets nobody in, a nat one nobody of another segment
-`settle`    a new connection is remembered, and everything goes on
+`settle`    a new connection is remembered (of TCP, one that was seen to begin), and everything goes on
 ==========  ==============================================================================================
 
 All matches are on the tuple of a connection's first packet (ovs-fields(7), ct_nw_src), which answers and ICMP errors carry too: so one rule
@@ -36,6 +36,7 @@ from weft.apps.flow import (
     Resubmit,
     match,
 )
+from weft.apps.packet import SYN
 from weft.apps.parties import DST, LINK_LOCAL, SRC, Rule, Terms, end, gateways, meet, selves, space
 from weft.apps.pipeline import (
     ANSWERS,
@@ -83,6 +84,10 @@ CONTROLLER_METER = 0xFFFFFFFE
 ZONE = Bits("ct_zone", 0, 16)
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 TRACKED: Terms = {"ct_state": "+trk-inv"}
+NEW: Terms = {"ct_state": "+trk+new-rel"}
+UNDER_WAY: tuple[Terms, ...] = tuple({**NEW, "eth_type": kind, "tcp_flags": (0, SYN)} for kind in (IP, IPV6))
+"""TCP that began before its endpoint was followed: who asked is not known. It is not remembered, and each direction is judged by itself: were
+it remembered by a packet of the server's, the client would count as the one who is asked from then on, and never be judged."""
 GROUPS: tuple[Terms, ...] = (
     {"eth_type": IP, f"ct_nw_{DST}": (0xE0000000, 0xF0000000)},
     {"eth_type": IP, f"ct_nw_{DST}": 0xFFFFFFFF},
@@ -130,7 +135,6 @@ def following() -> Unit:
     for family, client, server in ((IP, 68, 67), (IPV6, 546, 547)):
         dhcp = {"eth_type": family, "ip_proto": UDP, "udp_src": client, "udp_dst": server}
         exempt.append({**held((TOWARDS, SERVICE)), **dhcp})
-    commit = match(ct_state="+trk+new-rel", eth_type=IP), match(ct_state="+trk+new-rel", eth_type=IPV6)
     remember = Ct(zone=ZONE, commit=True)
     asking = held((ROLE, CLIENT))
     return (
@@ -140,7 +144,8 @@ def following() -> Unit:
         WHENCE.flow(0, match(), put(CLASS, OUTSIDE), Goto(AUDIT.number), why=PIPELINE),
         AUDIT.flow(0, match(), Goto(JUDGE.number), why=PIPELINE),
         JUDGE.flow(0, match(), Goto(SETTLE.number), why=PIPELINE),
-        *(SETTLE.flow(10, new, remember, Goto(ANSWERS.number), why=PIPELINE) for new in commit),
+        *(SETTLE.flow(20, match(**terms), Goto(ANSWERS.number), why=PIPELINE) for terms in UNDER_WAY),
+        *(SETTLE.flow(10, match(**NEW, eth_type=kind), remember, Goto(ANSWERS.number), why=PIPELINE) for kind in (IP, IPV6)),
         SETTLE.flow(0, match(), Goto(ANSWERS.number), why=PIPELINE),
     )
 
@@ -232,7 +237,10 @@ def own_rule(segment: Segment) -> Unit:
 
 
 def notes() -> Unit:
-    return (Meter(CONTROLLER_METER, NOTES, NOTES, True, PIPELINE),)
+    return (
+        Meter(CONTROLLER_METER, NOTES, NOTES, True, PIPELINE),
+        *(NOTE.flow(20, match(**terms), why=PIPELINE) for terms in UNDER_WAY),
+    )
 
 
 def policy(rule: Rule, ends: Ends, audited: bool) -> Unit:
@@ -243,7 +251,7 @@ def policy(rule: Rule, ends: Ends, audited: bool) -> Unit:
     if named.verdict == "audit":
         note = (put(NOTED, number), Resubmit(NOTE.number), *onward)
         flows += _matching(AUDIT, rule, ends, note)
-        new = match(**held((NOTED, number)), ct_state="+trk+new")
+        new = match(**held((NOTED, number)), **NEW)
         flows.append(NOTE.flow(10, new, Output(CONTROLLER, 128), why=why))
         return tuple(flows)
     flows += _matching(JUDGE, rule, ends, (Goto(SETTLE.number),) if named.verdict == "allow" else ())

@@ -2,7 +2,7 @@
 
 from struct import Struct
 
-from weft.apps.fields import FIELDS, Field
+from weft.apps.fields import FIELDS, ONF, Field
 from weft.apps.flow import Match, Port, Term
 from weft.apps.text import term_text
 from weft.controller.ports import Numbers
@@ -14,20 +14,25 @@ _RANK = {field.oxm_class << 7 | field.number: rank for rank, field in enumerate(
 
 def header(field: Field, masked: bool = False) -> int:
     """The 32 bits before a field's value (OpenFlow 1.4.1, 7.2.3.2)."""
-    octets = field.octets
-    return field.oxm_class << 16 | field.number << 9 | masked << 8 | (2 * octets if masked else octets)
+    octets = len(_whose(field)) + (2 * field.octets if masked else field.octets)
+    return field.oxm_class << 16 | field.number << 9 | masked << 8 | octets
+
+
+def _whose(field: Field) -> bytes:
+    """The experimenter's number, which follows the header of an experimenter's field."""
+    return b"ONF\0" if field.oxm_class == ONF else b""
 
 
 def field_bytes(name: str, value: int, mask: int | None = None) -> bytes:
     """One OXM field: header, value and, where some bits do not count, the mask."""
     field = FIELDS[name]
     if mask is None or mask == field.ones:
-        return _HEADER.pack(header(field)) + value.to_bytes(field.octets, "big")
+        return _HEADER.pack(header(field)) + _whose(field) + value.to_bytes(field.octets, "big")
     octets = field.octets
-    return _HEADER.pack(header(field, True)) + (value & mask).to_bytes(octets, "big") + mask.to_bytes(octets, "big")
+    return _HEADER.pack(header(field, True)) + _whose(field) + (value & mask).to_bytes(octets, "big") + mask.to_bytes(octets, "big")
 
 
-_PLAIN = {name: (field_bytes(name, 0)[:4], field.octets) for name, field in FIELDS.items()}
+_PLAIN = {name: (field_bytes(name, 0)[: -field.octets], field.octets) for name, field in FIELDS.items()}
 
 
 def match_bytes(match: Match, numbers: Numbers, names: set[str]) -> bytes | None:
@@ -68,7 +73,7 @@ def match_text(match: bytes) -> str:
         (head,) = _HEADER.unpack_from(match, at)
         end = at + 4 + (head & 0xFF)
         name = _NAMES.get(head >> 9)
-        payload = match[at + 4 : end]
+        payload = match[at + 4 : end] if head >> 16 != ONF else match[at + 8 : end]
         if name is None:
             text += f",{match[at:end].hex()}"
         else:

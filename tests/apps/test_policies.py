@@ -201,6 +201,22 @@ def test_a_changed_policy_cuts_what_is_established_both_ways_and_lets_it_go_on()
     assert arrives(again, "web1.eth1", "db1", 40000, 80)
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_tcp_that_was_under_way_is_cut_by_its_endpoints_first_policy_whoever_speaks_first(first: str) -> None:
+    def passes(here: World, source: str, target: str, sport: int, dport: int) -> bool:
+        sent = {**packet(here, source, target, sport, dport), "tcp_flags": p.ACK}
+        return station(target) in here.send(station(source), sent).to
+
+    before = people("name: a, deny: udp, from: any, to: six1")
+    assert talks(before, "web1.eth1", "db1")
+    cut = people("name: a, deny: tcp/80, from: web1, to: db1", before=before)
+    if first == "server":
+        passes(cut, "db1", "web1.eth1", 80, 40000)
+    assert not passes(cut, "web1.eth1", "db1", 40000, 80)
+    let = people("name: a, deny: tcp/81, from: web1, to: db1", before=before)
+    assert passes(let, "db1", "web1.eth1", 80, 40000) and passes(let, "web1.eth1", "db1", 40000, 80)
+
+
 def test_an_icmp_error_is_judged_as_the_connection_that_it_is_about() -> None:
     here = people("name: a, allow: udp/53, from: shut1, to: shut2")
     question = packet(here, "shut1", "shut2", 40000, 53, "udp")

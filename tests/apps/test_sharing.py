@@ -242,3 +242,14 @@ def test_whoever_asks_whom_from_where_the_answer_comes_from_whom_was_asked(asked
         back = shop.answer(arrived)
         assert back.station.name == client
         assert ends(back.packet)[:3] == (str(address), 80, str(shop.world.stations[client].own[0]))
+
+
+def test_a_closed_segment_lets_in_by_a_shared_address_whom_a_policy_lets_in() -> None:
+    closed = SHOP.replace("office: {mode: routed,", "office: {mode: routed, policy: closed,")
+    shop = Shop(text=closed + "policies:\n  - {name: a, allow: tcp/8080, from: branch, to: {tier: web}}\n")
+    for client in BRANCHES:
+        arrived = shop.connect(client, "192.168.122.200")
+        back = shop.answer(arrived)
+        assert back.station.name == client and ends(back.packet)[0] == "192.168.122.200"
+    for client in ("near.eth0", "far.eth0"):
+        assert shop.world.send(client, shop.packet(client, "192.168.122.200", 80)).to == ()

@@ -67,6 +67,8 @@ MATCHES: tuple[dict[str, Given], ...] = (
     {"ipv6_dst": NET6},
     {**IS4, "tcp_src": 5, "tcp_dst": (0x10, 0xFFF0)},
     {**IS6, "tcp_src": 5},
+    {**IS6, "tcp_src": 5, "tcp_dst": 6, "tcp_flags": (0, 2)},
+    {"ip_src": V4, "tcp_flags": 0x12, "ct_state": "+trk+new"},
     {"ip_src": V4, "udp_src": 5, "udp_dst": 7},
     {"icmp_type": 8, "icmp_code": 0},
     {"icmpv6_type": 133, "icmpv6_code": 0},

@@ -255,7 +255,10 @@ def heard(real: Lab, guest: str, folder: Path, *command: str) -> Heard:
     return Heard(process, path)
 
 
-def test_a_changed_policy_stops_and_frees_what_is_established(real: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [POLICIES, POLICIES[1:]], ids=["of an earlier policy", "of none"])
+def test_a_changed_policy_stops_and_frees_what_is_established(real: Lab, tmp_path: Path, before: list[str]) -> None:
+    write(real.file, before)
+    real.run("apply", real.file)
     with ExitStack() as stack:
         server = heard(real, "web1", tmp_path, "python3", "-c", LISTEN)
         stack.callback(end, server.process)
@@ -271,7 +274,7 @@ def test_a_changed_policy_stops_and_frees_what_is_established(real: Lab, tmp_pat
         assert [count() for count in flows] == stopped
         write(real.file, POLICIES)
         real.run("apply", real.file)
-        assert until(lambda: all(count() > before + 5 for count, before in zip(flows, stopped, strict=True)))
+        assert until(lambda: all(count() > last + 5 for count, last in zip(flows, stopped, strict=True)))
 
 
 def test_a_policy_ends_by_itself(real: Lab, walked: World) -> None:
