@@ -96,22 +96,15 @@ def _key() -> tuple[Action, ...]:
 def reach(endpoint: Endpoint, segment: Segment, way: Way) -> tuple[Flow, ...]:
     """A known MAC, on one host: where it is from there."""
     known = match(**held((SEGMENT, segment.id)), eth_dst=endpoint.mac)
-    return (FORWARD.flow(KNOWN, known, *_towards(way), Goto(PROTECT.number), why=(endpoint.path, segment.path)),)
+    return (FORWARD.flow(KNOWN, known, *to(way), Goto(PROTECT.number), why=(endpoint.path, segment.path)),)
 
 
 def flood(segment: Segment, here: tuple[str, ...], beyond: tuple[Way, ...]) -> tuple[Flow, ...]:
     """Group traffic of a segment on one host: `here` are its members' ports, `beyond` the ways to its other members."""
-    copies: tuple[Action, ...] = (put(TOWARDS, GUEST),)
-    for port in here:
-        copies += (put(OUT, Port(port)), Resubmit(PROTECT.number))
-    abroad: tuple[Action, ...] = ()
-    for way in beyond:
-        abroad += (*_towards(way), Resubmit(PROTECT.number))
     unknown = ((SEGMENT, segment.id), (TOWARDS, 0))
-    flows = [
-        FLOOD.flow(KNOWN, match(**held(*unknown, (ORIGIN, GUEST))), *copies, *abroad, why=(segment.path,)),
-        FLOOD.flow(GROUP, match(**held(*unknown)), *copies, why=(segment.path,)),
-    ]
+    flows = [FLOOD.flow(GROUP, match(**held(*unknown)), *copies(here), why=(segment.path,))]
+    if not segment.private:  # else `weft.apps.private` says who gets what from a guest
+        flows.append(FLOOD.flow(KNOWN, match(**held(*unknown, (ORIGIN, GUEST))), *copies(here, beyond), why=(segment.path,)))
     if segment.strangers:
         look = (Resubmit(MACS.number), Goto(FLOOD.number))
         flows.append(FORWARD.flow(UNKNOWN, match(**held((SEGMENT, segment.id))), *look, why=(segment.path,)))
@@ -126,5 +119,15 @@ def tag(segment: Segment) -> tuple[Flow, ...]:
     return (EMIT.flow(KNOWN, match(**held((SEGMENT, segment.id), (TOWARDS, WIRE))), *out, why=(segment.path,)),)
 
 
-def _towards(way: Way) -> tuple[Action, ...]:
+def copies(here: tuple[str, ...], beyond: tuple[Way, ...] = ()) -> tuple[Action, ...]:
+    """One for each port here and for each way to elsewhere."""
+    made: tuple[Action, ...] = (put(TOWARDS, GUEST),)
+    for port in here:
+        made += (put(OUT, Port(port)), Resubmit(PROTECT.number))
+    for way in beyond:
+        made += (*to(way), Resubmit(PROTECT.number))
+    return made
+
+
+def to(way: Way) -> tuple[Action, ...]:
     return put(TOWARDS, way.place), put(OUT, Port(way.port))

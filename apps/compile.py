@@ -17,6 +17,7 @@ from weft.apps import (
     mirrors,
     neighbours,
     policies,
+    private,
     routing,
     sharing,
     snooping,
@@ -142,6 +143,7 @@ def _segment(site: Site) -> Iterator[Part]:
 INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     routing.parts,
+    private.parts,
     sharing.parts,
     snooping.parts,
     policies.parts,

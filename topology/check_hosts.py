@@ -78,7 +78,7 @@ def _without_address(document: Document) -> Complaints:
     for guest in spec.guests.values():
         for nic in guest.nics:
             segment = spec.segments.get(nic.segment or "")
-            if segment and segment.mode != "bridged" and guest.host not in spread.setdefault(nic.segment or "", []):
+            if segment and segment.mode != "bridged" and segment.span == "fabric" and guest.host not in spread.setdefault(nic.segment or "", []):
                 spread[nic.segment or ""].append(guest.host)
     for name, hosts in spread.items():
         for host in hosts if len(hosts) > 1 else ():

@@ -7,6 +7,7 @@ from typing import Literal
 from weft.topology import names
 from weft.topology.addresses import Plug, allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
+from weft.topology.check_kinds import check_kinds
 from weft.topology.check_names import check_names
 from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
@@ -41,6 +42,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_segments(document, faults)
     check_hosts(document, faults)
     check_traffic(document, faults)
+    check_kinds(document, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)

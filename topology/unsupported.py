@@ -44,8 +44,6 @@ def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
     table = {
         "dhcp": (segment.dhcp is not False, "dhcp is"),
         "dns": (segment.dns, "dns is"),
-        "span": (segment.span != "fabric", f"span {segment.span} is"),
-        "private": (segment.private, "private is"),
         "host": (segment.host, "an address of the host in a segment is"),
         "qinq": (segment.qinq, "qinq is"),
     }

@@ -16,8 +16,8 @@ from weft.apps.packet import Packet
 ETH_P_ALL = 3
 OUTGOING = 4
 """PACKET_OUTGOING (packet(7)): what the interface itself sends."""
-LONGEST, QUIET = 15.0, 0.5
-"""Seconds: how long what should arrive is waited for, and how long nothing more must have arrived."""
+LONGEST, WHILE = 15.0, 0.5
+"""Seconds: how long what should arrive is waited for, and how long what should not is still listened for."""
 
 
 class Jack(NamedTuple):
@@ -133,23 +133,27 @@ Heard = dict[str, dict[Jack, bytes]]
 
 
 def heard(at: Mapping[Jack, socket.socket], sent: Mapping[str, tuple[Jack, bytes]], wanted: Mapping[str, set[Jack]]) -> Heard:
-    """Sends each frame, whose marker is its name, by its jack. Waits for those that are `wanted` to hear it, and a little longer."""
+    """Sends each frame, whose marker is its name, by its jack, and again until those that are `wanted` to have heard it: of the first
+    packets between two hosts some are lost while the tunnel's ends look for each other.
+    """
     found: Heard = {name: {} for name in sent}
-    for jack, frame in sent.values():
-        at[jack].send(frame)
-    deadline = time.monotonic() + LONGEST
-    while any(not wanted[name] <= set(found[name]) for name in sent) and time.monotonic() < deadline:
+    latest, waiting = time.monotonic() + LONGEST, set(sent)
+    while waiting and time.monotonic() < latest:
+        for name in waiting:
+            jack, frame = sent[name]
+            at[jack].send(frame)
         _gather(at, sent, found)
-    _gather(at, sent, found)
+        waiting = {name for name in sent if not wanted[name] <= set(found[name])}
     return found
 
 
 def _gather(at: Mapping[Jack, socket.socket], sent: Mapping[str, tuple[Jack, bytes]], found: Heard) -> None:
-    """What comes in until nothing has for a while. An answer has the marker too, but not what stands before it, an error is longer."""
+    """What comes in for a while. An answer has the marker too, but not what stands before it; an error is longer."""
     by_socket = {each: jack for jack, each in at.items()}
     ends = {frame[-len(marker(name)) - 8 :].rstrip(b"\0"): (name, len(frame) + 4) for name, (_, frame) in sent.items()}
-    while ready := select.select(list(by_socket), [], [], QUIET)[0]:
-        for each in ready:
+    until = time.monotonic() + WHILE
+    while (left := until - time.monotonic()) > 0:
+        for each in select.select(list(by_socket), [], [], left)[0]:
             data, address = each.recvfrom(4096)
             for end, (name, longest) in ends.items() if address[2] != OUTGOING else ():
                 if data.rstrip(b"\0").endswith(end) and len(data) <= longest:

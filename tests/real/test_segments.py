@@ -1,13 +1,15 @@
 """Segments and what lies between them: each line of the tables walked in memory, asked of a real switch, and sent over real wires."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.apps.test_routing import CASES as ROUTING
-from tests.apps.test_routing import JOINED
+from tests.apps import test_private, test_routing
+from tests.cases import Case
 from tests.real.frames import Jack, encode, heard, marker, sockets
 from tests.real.labs import Lab, lab, weft
 from tests.real.test_trace import once, within
@@ -20,22 +22,61 @@ from weft.topology.server import default_target
 
 pytestmark = pytest.mark.real
 
-CASES = {case.says: case for case in ROUTING}
+TABLES = {"shp-a": (test_routing.JOINED, test_routing.CASES), "shp-b": (test_private.KINDS, test_private.CASES)}
+LINES = [pytest.param(name, case, id=case.says) for name, (_, cases) in TABLES.items() for case in cases]
+
+
+@dataclass
+class Stage:
+    """A lab that is up, the walk of the very same fabric, and who heard which packet of its table."""
+
+    lab: Lab
+    walked: World
+    heard: dict[str, set[str]]
+
+
+Stages = Callable[[str], Stage]
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file: Path = tmp_path_factory.mktemp("segments") / "segments.yaml"
-    file.write_text(JOINED.replace("fabric: test", "fabric: shp-a").replace("[nic0]", "[ens224]"))
-    with lab(file, "shp-a") as here:
-        yield here
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    """The stage of a table, made when it is first asked for."""
+    made: dict[str, Stage] = {}
+    with ExitStack() as stack:
+
+        def stage(name: str) -> Stage:
+            if name not in made:
+                made[name] = stack.enter_context(_stage(name, tmp_path_factory.mktemp(name)))
+            return made[name]
+
+        yield stage
 
 
-@pytest.fixture(scope="module")
-def walked(real: Lab) -> World:
-    seen = look(default_target(real.fabric))
-    known = facts(seen.states)
-    return World(seen.fabric, Compiler().compile(seen.fabric, known), known)
+@contextmanager
+def _stage(name: str, folder: Path) -> Iterator[Stage]:
+    text, cases = TABLES[name]
+    file = folder / "segments.yaml"
+    file.write_text(text.replace("fabric: test", f"fabric: {name}").replace("[nic0]", "[ens224]"))
+    with lab(file, name) as here:
+        seen = look(default_target(name))
+        known = facts(seen.states)
+        walked = World(seen.fabric, Compiler().compile(seen.fabric, known), known)
+        yield Stage(here, walked, sent(walked, cases))
+
+
+def sent(here: World, cases: tuple[Case, ...]) -> dict[str, set[str]]:
+    """By case: who heard it. All are sent at once."""
+    stations = [name for name in here.stations if name in here.fabric.endpoints or _is_served(here, name)]
+    at = {jack(here, name): name for name in stations}
+    frames = {case.says: (jack(here, case.sender), encode(case.packet(here), marker(case.says))) for case in cases}
+    wanted = {case.says: {jack(here, name) for name in case.to} for case in cases}
+    with sockets(at) as opened:
+        return {says: {at[place] for place in places} for says, places in heard(opened, frames, wanted).items()}
+
+
+def _is_served(here: World, station: str) -> bool:
+    segment, at, host = station.partition("@")
+    return bool(at) and any(endpoint.host == host for endpoint in here.fabric.members(segment))
 
 
 def jack(here: World, station: str) -> Jack:
@@ -48,52 +89,37 @@ def jack(here: World, station: str) -> Jack:
     return Jack(names.namespace(fabric.name, endpoint.guest), endpoint.nic)
 
 
-@pytest.fixture(scope="module")
-def sent(walked: World) -> dict[str, set[str]]:
-    """By case: who heard it. All are sent at once."""
-    stations = [name for name in walked.stations if name in walked.fabric.endpoints or ("@" in name and _served(walked, name))]
-    at = {jack(walked, name): name for name in stations}
-    frames = {says: (jack(walked, case.sender), encode(case.packet(walked), marker(says))) for says, case in CASES.items()}
-    wanted = {says: {jack(walked, name) for name in case.to} for says, case in CASES.items()}
-    with sockets(at) as opened:
-        return {says: {at[place] for place in places} for says, places in heard(opened, frames, wanted).items()}
+@pytest.mark.parametrize(("name", "case"), LINES)
+def test_it_is_walked_so(stages: Stages, name: str, case: Case) -> None:
+    here = stages(name).walked
+    assert set(here.send(case.sender, case.packet(here)).to) == set(case.to)
 
 
-def _served(here: World, station: str) -> bool:
-    segment, _, host = station.partition("@")
-    return any(endpoint.host == host for endpoint in here.fabric.members(segment))
-
-
-@pytest.mark.parametrize("says", CASES)
-def test_it_is_walked_so(walked: World, says: str) -> None:
-    case = CASES[says]
-    assert set(walked.send(case.sender, case.packet(walked)).to) == set(case.to)
-
-
-@pytest.mark.parametrize("says", CASES)
-def test_a_real_switch_meets_the_flows_that_the_walk_met(real: Lab, walked: World, says: str) -> None:
-    case = CASES[says]
-    station = walked.stations[case.sender]
-    switch, port = station.place
+@pytest.mark.parametrize(("name", "case"), LINES)
+def test_a_real_switch_meets_the_flows_that_the_walk_met(stages: Stages, name: str, case: Case) -> None:
+    stage = stages(name)
+    switch, port = stage.walked.stations[case.sender].place
     host, _, bridge = switch.partition("/")
-    packet = case.packet(walked)
-    traced = real.ovs(host, "ovs-appctl", "ofproto/trace", bridge, f"in_port={port}", encode(packet, marker(says)).hex())
-    assert within(traced, bridge) == once(walked.send(case.sender, packet), switch)
+    packet = case.packet(stage.walked)
+    frame = encode(packet, marker(case.says)).hex()
+    traced = stage.lab.ovs(host, "ovs-appctl", "ofproto/trace", bridge, f"in_port={port}", frame)
+    assert within(traced, bridge) == once(stage.walked.send(case.sender, packet), switch)
 
 
-@pytest.mark.parametrize("says", CASES)
-def test_a_real_packet_goes_there(sent: dict[str, set[str]], says: str) -> None:
-    assert sent[says] == set(CASES[says].to)
+@pytest.mark.parametrize(("name", "case"), LINES)
+def test_a_real_packet_goes_there(stages: Stages, name: str, case: Case) -> None:
+    assert stages(name).heard[case.says] == set(case.to)
 
 
-def test_every_ping_among_guests_is_answered_that_should_be_and_no_other(real: Lab) -> None:
-    rows = json.loads(weft("lab", "ping", real.fabric, "--json").stdout)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_ping_among_guests_is_answered_that_should_be_and_no_other(stages: Stages, name: str) -> None:
+    rows = json.loads(weft("lab", "ping", name, "--json").stdout)
     among = [row for row in rows if "outside" not in (row["from"], row["to"])]
     assert len(among) > 100
     assert [row for row in among if row["expected"] != row["answered"]] == []
 
 
-def test_the_way_to_a_guest_of_another_segment_leads_over_the_gateway(real: Lab) -> None:
-    said = real.exec("branch1", "traceroute", "-n", "-q", "1", "-w", "2", "192.168.3.11").stdout
+def test_the_way_to_a_guest_of_another_segment_leads_over_the_gateway(stages: Stages) -> None:
+    said = stages("shp-a").lab.exec("branch1", "traceroute", "-n", "-q", "1", "-w", "2", "192.168.3.11").stdout
     hops = [line.split()[1] for line in said.splitlines()[1:]]
     assert hops == ["192.168.2.1", "192.168.3.11"]
