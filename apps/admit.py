@@ -1,23 +1,24 @@
 """Whose packet is this: the way into the pipeline, and the end of forged senders.
 
-===========================================  ==================================================================
+===========================================  ========================================================================================
 from                                         admitted
-===========================================  ==================================================================
+===========================================  ========================================================================================
 a guest whose addresses are known            its MAC with its own IPv4, ARP, IPv6 and ND, and a probe for a free address
-a guest whose addresses are not known        its MAC with any address
-a guest with ``spoof: true``                 anything but the gateway's MAC; it is learned
+a guest whose addresses are not known        its MAC, in ARP and ND too, with any address that is nobody else's (`weft.apps.claims`)
+a guest with ``spoof: true``                 anything but the gateway's MAC and the talk of switches; it is learned
 a tunnel                                     what carries the key of a segment of this host; of a gateway what it routes
 an uplink                                    what carries the segment's tag (or none) and no MAC of a guest of this host
 the service namespace                        everything
-===========================================  ==================================================================
+===========================================  ========================================================================================
 
-Nobody's router advertisements, DHCP answers or tagged frames are admitted from a guest that may not spoof. Source: RFC 5227 (ARP
-probes), RFC 4861 and 4862 (ND and duplicate address detection), RFC 7113 (RA guard), RFC 7610 (DHCPv6 shield).
+No router advertisement, redirect, DHCP answer or tagged frame, not even with a priority alone, is admitted from a guest that may not spoof,
+and from nobody what one bridge says to the next. Of link-local IPv6 senders a guest has the one that follows from its MAC. Source: RFC
+5227 (ARP probes), RFC 4861 and 4862 (ND and duplicate address detection), RFC 7113 (RA guard), RFC 7610 (DHCPv6 shield).
 """
 
 from ipaddress import IPv4Interface, IPv6Interface
 
-from weft.apps.fields import IP, IPV6, UDP
+from weft.apps.fields import ARP, IP, IPV6, UDP
 from weft.apps.flow import Action, Flow, Given, Goto, PopVlan, Port, match
 from weft.apps.pipeline import (
     ADMIT,
@@ -28,6 +29,7 @@ from weft.apps.pipeline import (
     SERVICE,
     STRANGER,
     TUNNEL,
+    UNPROVEN,
     VLAN_PRESENT,
     WIRE,
     put,
@@ -35,20 +37,37 @@ from weft.apps.pipeline import (
 from weft.topology.model import Endpoint, Segment
 from weft.topology.names import link_local
 
-NEVER, GUARD, PROOF, OWN, ANY = 300, 220, 210, 200, 100
-"""Priorities, highest first: senders that no port may have; what a guest never sends; the proof that this one is its own;
-what it sends otherwise; a port whose sender is not checked by address."""
+NEVER, NOT_A_GUESTS, GUARD, PROOF, OWN, ANY = 300, 230, 220, 210, 200, 100
+"""Priorities, highest first: what no port may send; what only routers and servers do; what is looked at closely; the proof that this
+one is its own; what a guest sends otherwise; a port whose sender is not checked by address."""
 
 RARP = 0x8035
 MULTICAST = (0x010000000000, 0x010000000000)
 UNICAST = (0, 0x010000000000)
+OF_BRIDGES = ((0x0180C2000000, 0xFFFFFFFFFFF0), (0x01000CCCCCCC, 0xFFFFFFFFFFFE))
+"""What one bridge says to the next and none forwards: spanning tree, LACP, pause, LLDP (IEEE 802.1Q, 8.6.3), and Cisco's own."""
+OF_SWITCHES = (0x8808, 0x88CC, 0x8942)
+"""EtherTypes of pause frames (IEEE 802.3, 31), and of LLDP and its like, by which switches are found."""
+NEVER_SENT: tuple[dict[str, Given], ...] = (
+    {"icmpv6_type": 134},
+    {"icmpv6_type": 137},
+    {"icmp_type": 5},
+    {"eth_type": IP, "ip_proto": UDP, "udp_src": 67},
+    {"eth_type": IPV6, "ip_proto": UDP, "udp_src": 547},
+    {"eth_type": IPV6, "ip_proto": 0},
+)
+"""By a guest that may not spoof: router advertisements, redirects, what DHCP servers answer, IPv6 whose headers a switch cannot follow
+(it calls their protocol 0)."""
 PIPELINE = ("pipeline",)
 
 
 def defaults() -> tuple[Flow, ...]:
-    """What holds for every port: a group address sends nothing (IEEE 802.3, 3.2.3), and who is not admitted is dropped."""
+    """What holds for every port: a group address sends nothing (IEEE 802.3, 3.2.3), bridges' own talk goes no further, and who is not
+    admitted is dropped.
+    """
     return (
         ADMIT.flow(NEVER, match(eth_src=MULTICAST), why=PIPELINE),
+        *(ADMIT.flow(NEVER, match(eth_dst=group), why=PIPELINE) for group in OF_BRIDGES),
         ADMIT.flow(0, match(), why=PIPELINE),
     )
 
@@ -60,16 +79,14 @@ def guest(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
         enter = _enter(segment, GUEST, stranger=True)
         return (
             ADMIT.flow(GUARD, match(in_port=port, eth_src=segment.gateway_mac), why=why),
+            *(ADMIT.flow(GUARD, match(in_port=port, vlan_vid=0, eth_type=kind), why=why) for kind in OF_SWITCHES),
             ADMIT.flow(ANY, match(in_port=port, vlan_vid=0), *enter, why=why),
         )
-    enter = _enter(segment, GUEST)
+    enter = _enter(segment, GUEST, unproven=not endpoint.addresses)
     own: dict[str, Given] = {"in_port": port, "vlan_vid": 0, "eth_src": endpoint.mac}
-    flows = [ADMIT.flow(GUARD, match(**own, icmpv6_type=134), why=why)]
-    for kind, server in ((0x0800, 67), (0x86DD, 547)):
-        flows.append(ADMIT.flow(GUARD, match(**own, eth_type=kind, ip_proto=UDP, udp_src=server), why=why))
+    flows = [ADMIT.flow(NOT_A_GUESTS, match(**own, **terms), why=why) for terms in NEVER_SENT]
     flows += [ADMIT.flow(priority, match(**own, **terms), *enter, why=why) for priority, terms in _own(endpoint, segment)]
-    if any(isinstance(address, IPv6Interface) for address in endpoint.addresses):
-        flows += [ADMIT.flow(GUARD - 1, match(**own, icmpv6_type=kind), why=why) for kind in (135, 136)]
+    flows += [ADMIT.flow(priority, match(**own, **terms), why=why) for priority, terms in _unproved(endpoint)]
     return tuple(flows)
 
 
@@ -77,7 +94,12 @@ def _own(endpoint: Endpoint, segment: Segment) -> list[tuple[int, dict[str, Give
     """Priority and match of all that an endpoint may send as itself."""
     arp: dict[str, Given] = {"arp_sha": endpoint.mac}
     if not endpoint.addresses:
-        return [(OWN, arp), (ANY, {})]
+        nd: list[tuple[int, dict[str, Given]]] = [
+            (GUARD, {"icmpv6_type": kind, field: lladdr})
+            for kind, field in ((135, "nd_sll"), (136, "nd_tll"))
+            for lladdr in (endpoint.mac, 0)
+        ]
+        return [(OWN, arp), *nd, (ANY, {})]
     allowed: list[tuple[int, dict[str, Given]]] = [(OWN, {"eth_type": RARP}), (OWN, {**arp, "arp_op": 1, "arp_spa": 0})]
     if segment.mode == "bridged":
         allowed.append((OWN, {"eth_type": 0x0800, "ip_src": 0, "ip_proto": UDP, "udp_src": 68, "udp_dst": 67}))
@@ -86,6 +108,16 @@ def _own(endpoint: Endpoint, segment: Segment) -> list[tuple[int, dict[str, Give
         if isinstance(address, IPv4Interface):
             allowed += [(OWN, {"ip_src": address.ip}), (OWN, {**arp, "arp_spa": address.ip})]
     return allowed + (_own_v6(endpoint, sixes) if sixes else [])
+
+
+def _unproved(endpoint: Endpoint) -> list[tuple[int, dict[str, Given]]]:
+    """What is dropped where it was not proved to be the endpoint's own: ND always, and what `ANY` would let in."""
+    nd: list[tuple[int, dict[str, Given]]] = [(GUARD - 1, {"icmpv6_type": kind}) for kind in (135, 136)]
+    if endpoint.addresses:
+        return nd if any(address.version == 6 for address in endpoint.addresses) else []
+    nd.append((OWN - 1, {"eth_type": ARP}))
+    nd.extend((GUARD, {"eth_type": kind}) for kind in OF_SWITCHES)
+    return nd
 
 
 def _own_v6(endpoint: Endpoint, addresses: list[IPv6Interface]) -> list[tuple[int, dict[str, Given]]]:
@@ -134,7 +166,7 @@ def _tag(segment: Segment, patch: str) -> dict[str, Given]:
     return {"in_port": Port(patch), **tag}
 
 
-def _enter(segment: Segment, origin: int, stranger: bool = False) -> tuple[Action, ...]:
+def _enter(segment: Segment, origin: int, stranger: bool = False, unproven: bool = False) -> tuple[Action, ...]:
     pop = (PopVlan(),) if origin == WIRE and segment.vlan is not None else ()
-    strange = (put(STRANGER, 1),) if stranger else ()
+    strange = (*((put(STRANGER, 1),) if stranger else ()), *((put(UNPROVEN, 1),) if unproven else ()))
     return (*pop, put(SEGMENT, segment.id), put(ORIGIN, origin), *strange, Goto(CONDITION.number))

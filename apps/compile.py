@@ -13,6 +13,7 @@ from typing import Any
 from weft.apps import (
     admit,
     bridging,
+    claims,
     limits,
     mirrors,
     neighbours,
@@ -144,6 +145,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     routing.parts,
     private.parts,
+    claims.parts,
     sharing.parts,
     snooping.parts,
     policies.parts,

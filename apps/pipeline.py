@@ -50,7 +50,7 @@ def _tables(bridge: Bridge, *rows: tuple[str, str, str]) -> tuple[Table, ...]:
 INTEGRATION = _tables("integration",
     ("admit",     "admit",   "whose packet is this: port, tag or tunnel key to segment and origin; forged senders end here"),
     ("condition", "admit",   "what an endpoint sends: limits, DSCP, mirrors"),
-    ("learn",     "learn",   "strangers' MACs, written by the switch itself into `macs`"),
+    ("learn",     "learn",   "claims of somebody else's address end here; strangers' MACs, written by the switch itself into `macs`"),
     ("serve",     "serve",   "ARP and ND to the owner of the address; traffic for the segment's gateway to the service port"),
     ("balance",   "route",   "an address that is shared among endpoints: which connection is this"),
     ("choose",    "route",   "an established one goes on to its endpoint; for a new one an endpoint is chosen"),
@@ -124,6 +124,8 @@ ROLE = Bits("reg1", 10, 2)
 """Where policies apply: what the endpoint behind `SELF` is in this connection, CLIENT or SERVER."""
 CLASS = Bits("reg1", 12, 3)
 """What the other end of that connection is: one of the classes below."""
+UNPROVEN = Bits("reg1", 15, 1)
+"""Nobody knows which addresses its sender has."""
 OUT = Bits("reg2", 0, 16)
 """Number of the port it leaves by."""
 MEMBER = Bits("reg3", 0, 16)

@@ -4,7 +4,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.fabrics import EVERY_SEGMENT, world
+from tests.cases import Case, Make, own, routed, who_has
+from tests.cases import broadcast as to_all
+from tests.fabrics import EVERY_SEGMENT, TWO_HOSTS, world
 from weft.apps import packet as p
 from weft.apps.flow import mac_number
 from weft.apps.packet import Packet
@@ -12,6 +14,123 @@ from weft.apps.world import World
 
 OTHER_MAC = "0e:00:00:00:00:99"
 DB1, DB2 = ip_address("10.0.9.5"), ip_address("10.0.9.6")
+
+
+SENDERS = (
+    TWO_HOSTS
+    + """
+segments:
+  db: {mode: isolated, subnets: [10.0.9.0/24, "fd00:9::/64"], ra: false}
+  lan: {mode: bridged, uplink: physnet, vlan: 5, subnets: [10.5.0.0/24, "fd00:5::/64"]}
+guests:
+  db1: {host: kvm1, nics: [{segment: db, ip: [10.0.9.4, "fd00:9::4"]}]}
+  db2: {host: kvm1, nics: [{segment: db, ip: [10.0.9.5, "fd00:9::5"]}]}
+  db3: {host: kvm2, nics: [{segment: db, ip: [10.0.9.6, "fd00:9::6"]}]}
+  lan1: {host: kvm1, nics: [{segment: lan, ip: [10.5.0.11, "fd00:5::11"]}]}
+  lan2: {host: kvm2, nics: [{segment: lan, ip: [10.5.0.12, "fd00:5::12"]}]}
+  free: {host: kvm1, nics: [{segment: lan}]}
+  fw: {host: kvm2, nics: [{segment: lan, spoof: true}]}
+"""
+)
+ALL_DB, ALL_LAN = ("db2.eth0", "db3.eth0"), ("lan1.eth0", "lan2.eth0", "fw.eth0")
+
+
+def frame(source: str, ethertype: int, **changed: int) -> Make:
+    return lambda here: {**p.frame(here.stations[source].mac, p.BROADCAST, ethertype), **changed}
+
+
+def from_free(version: int = 4, **changed: int) -> Make:
+    """What the guest whose addresses nobody knows sends to all, from an address that is nobody's."""
+    mine = ip_address("10.5.0.99" if version == 4 else "fd00:5::99")
+    everybody = ip_address("255.255.255.255" if version == 4 else "ff02::1")
+    return lambda here: {
+        **p.segment_of("udp", here.stations["free.eth0"].mac, p.BROADCAST, mine, everybody, 1000, 1000),
+        **changed,
+    }
+
+
+def free_asks(**changed: int) -> Make:
+    return lambda here: {
+        **p.question(here.stations["free.eth0"].mac, ip_address("10.5.0.99"), ip_address("10.5.0.98")),
+        **changed,
+    }
+
+
+def free_says(target: str, **changed: int) -> Make:
+    """A neighbour advertisement to all."""
+    def make(here: World) -> Packet:
+        mac, to = here.stations["free.eth0"].mac, ip_address("ff02::1")
+        nd = {"nw_ttl": 255, "icmpv6_type": 136, "icmpv6_code": 0, "nd_target": int(ip_address(target)), "nd_tll": mac_number(mac)}
+        return {**p.datagram(mac, p.BROADCAST, ip_address("fd00:5::99"), to, 58), **nd, **changed}
+
+    return make
+
+
+def icmp(source: str, kind: int, version: int = 4, **changed: int) -> Make:
+    """An ICMP message to all from the sender's own address."""
+    def make(here: World) -> Packet:
+        to = ip_address("255.255.255.255" if version == 4 else "ff02::1")
+        return {**p.echo(here.stations[source].mac, p.BROADCAST, own(here, source, version), to, (kind, kind)), **changed}
+
+    return make
+
+
+STP, PVST, PAUSE = 0x0180C2000000, 0x01000CCCCCCD, 0x0180C2000001
+
+CASES = (
+    Case("honest: to all", "db1.eth0", to_all("db1.eth0"), ALL_DB),
+    Case("honest: an ICMP message", "db1.eth0", icmp("db1.eth0", 8), ALL_DB),
+    Case("honest: an ICMPv6 message", "db1.eth0", icmp("db1.eth0", 128, 6), ALL_DB),
+    Case("honest: who has", "db1.eth0", who_has("db1.eth0", "db2.eth0"), ("db2.eth0",)),
+    Case("a priority tag", "db1.eth0", to_all("db1.eth0", vlan_vid=0x1000, vlan_pcp=5), ()),
+    Case("a VLAN tag", "db1.eth0", to_all("db1.eth0", vlan_vid=0x1005), ()),
+    Case("a DHCP answer", "db1.eth0", to_all("db1.eth0", udp_src=67, udp_dst=68), ()),
+    Case("a DHCP answer in pieces", "db1.eth0", to_all("db1.eth0", udp_src=67, udp_dst=68, first_piece=1), ()),
+    Case("honest: a packet in pieces", "db1.eth0", to_all("db1.eth0", first_piece=1), ALL_DB),
+    Case("a router advertisement behind a header", "db1.eth0", icmp("db1.eth0", 134, 6, extension=60), ()),
+    Case("a router advertisement behind another", "db1.eth0", icmp("db1.eth0", 134, 6, extension=0), ()),
+    Case("honest: behind a header", "db1.eth0", icmp("db1.eth0", 128, 6, extension=60), ALL_DB),
+    Case("a router advertisement", "db1.eth0", icmp("db1.eth0", 134, 6), ()),
+    Case("an ICMPv6 redirect", "db1.eth0", icmp("db1.eth0", 137, 6), ()),
+    Case("an ICMP redirect", "db1.eth0", icmp("db1.eth0", 5), ()),
+    Case("the gateway's address", "db1.eth0", to_all("db1.eth0", ip_src=int(ip_address("10.0.9.1"))), ()),
+    Case("a link-local address", "db1.eth0", to_all("db1.eth0", ip_src=int(ip_address("169.254.1.1"))), ()),
+    Case("ARP for the gateway", "db1.eth0", who_has("db1.eth0", "db2.eth0", arp_spa=int(ip_address("10.0.9.1"))), ()),
+    Case("ARP with another MAC", "db1.eth0", who_has("db1.eth0", "db2.eth0", arp_sha=0x0E0000000099), ()),
+    Case("a neighbour's address by the gateway", "db1.eth0", routed("db1.eth0", "db2.eth0", ip_src=int(ip_address("10.0.9.6"))), ()),
+    Case("spanning tree", "db1.eth0", frame("db1.eth0", 0x88B5, eth_dst=STP), ()),
+    Case("LLDP", "db1.eth0", frame("db1.eth0", 0x88CC), ()),
+    Case("honest: without known addresses, to all", "free.eth0", from_free(), ALL_LAN),
+    Case("honest: without known addresses, IPv6", "free.eth0", from_free(6), ALL_LAN),
+    Case("honest: without known addresses, who has", "free.eth0", free_asks(), ALL_LAN),
+    Case("honest: without known addresses, here I am", "free.eth0", free_says("fd00:5::99"), ALL_LAN),
+    Case("honest: another protocol", "free.eth0", frame("free.eth0", 0x88B5), ALL_LAN),
+    Case("unknown: a neighbour's address", "free.eth0", from_free(ip_src=int(ip_address("10.5.0.11"))), ()),
+    Case("unknown: one elsewhere's address", "free.eth0", from_free(ip_src=int(ip_address("10.5.0.12"))), ()),
+    Case("unknown: the gateway's address", "free.eth0", from_free(ip_src=int(ip_address("10.5.0.1"))), ()),
+    Case("unknown: a neighbour's IPv6 address", "free.eth0", from_free(6, ipv6_src=int(ip_address("fd00:5::11"))), ()),
+    Case("unknown: ARP for the gateway", "free.eth0", free_asks(arp_spa=int(ip_address("10.5.0.1"))), ()),
+    Case("unknown: ARP answer for a neighbour", "free.eth0", free_asks(arp_op=2, arp_spa=int(ip_address("10.5.0.11"))), ()),
+    Case("unknown: ARP with another MAC", "free.eth0", free_asks(arp_sha=0x0E0000000099), ()),
+    Case("unknown: here is the gateway", "free.eth0", free_says("fd00:5::1"), ()),
+    Case("unknown: here is one elsewhere", "free.eth0", free_says("fd00:5::12"), ()),
+    Case("unknown: here I am, at another MAC", "free.eth0", free_says("fd00:5::99", nd_tll=0x0E0000000099), ()),
+    Case("unknown: another MAC", "free.eth0", from_free(eth_src=0x0E0000000099), ()),
+    Case("unknown: a DHCP answer", "free.eth0", from_free(udp_src=67, udp_dst=68), ()),
+    Case("unknown: a DHCPv6 answer", "free.eth0", from_free(6, udp_src=547, udp_dst=546), ()),
+    Case("unknown: spanning tree", "free.eth0", frame("free.eth0", 0x88B5, eth_dst=STP), ()),
+    Case("unknown: Cisco's spanning tree", "free.eth0", frame("free.eth0", 0x88B5, eth_dst=PVST), ()),
+    Case("unknown: pause", "free.eth0", frame("free.eth0", 0x8808, eth_dst=PAUSE), ()),
+    Case("unknown: pause to all", "free.eth0", frame("free.eth0", 0x8808), ()),
+    Case("unknown: LLDP to all", "free.eth0", frame("free.eth0", 0x88CC), ()),
+    Case("unknown: a priority tag", "free.eth0", from_free(vlan_vid=0x1000, vlan_pcp=5), ()),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.says)
+def test_what_is_forged_ends_and_what_is_honest_arrives(case: Case) -> None:
+    senders = world(SENDERS)
+    assert set(senders.send(case.sender, case.packet(senders)).to) - {"outside"} == set(case.to)
 
 
 @pytest.fixture

@@ -84,4 +84,4 @@ def test_nothing_else_changes_when_a_stranger_comes() -> None:
         for key, unit in program.units.items()
         if unit is not before[dpid].units.get(key)
     }
-    assert {key[1:] for key in other} == {("admit", "kvm1/vnet0"), ("reach", "kvm1/vnet0"), ("flood", "db")}
+    assert {key[1:] for key in other if key[1] != "claim"} == {("admit", "kvm1/vnet0"), ("reach", "kvm1/vnet0"), ("flood", "db")}

@@ -54,12 +54,9 @@ def _body(packet: Packet, marker: bytes) -> bytes:
 def _ipv4(packet: Packet, marker: bytes) -> bytes:
     source, target = (IPv4Address(packet[field]).packed for field in ("ip_src", "ip_dst"))
     inner = _upper(packet, marker, source + target)
-    fragment = packet.get("fragment", 0)
-    """Offset in bytes of a later fragment, which has no ports."""
-    inner = marker if fragment else inner
-    head = struct.pack(
-        "!BBHHHBBH", 0x45, 0, 20 + len(inner), 0x7E57, fragment // 8, packet["nw_ttl"], packet["ip_proto"], 0
-    ) + source + target
+    pieces = 0x2000 if packet.get("first_piece") else 0
+    """More fragments follow (RFC 791, 3.1)."""
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(inner), 0x7E57, pieces, packet["nw_ttl"], packet["ip_proto"], 0) + source + target
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + inner
 
 

@@ -8,21 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import test_private, test_routing
+from tests.apps import test_private, test_routing, test_spoofing
 from tests.cases import Case
 from tests.real.frames import Jack, encode, heard, marker, sockets
 from tests.real.labs import Lab, lab, weft
 from tests.real.test_trace import once, within
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
-from weft.apps.world import World
+from weft.apps.flow import Ct
+from weft.apps.world import Walk, World
 from weft.cli.stores import look
 from weft.topology import names
 from weft.topology.server import default_target
 
 pytestmark = pytest.mark.real
 
-TABLES = {"shp-a": (test_routing.JOINED, test_routing.CASES), "shp-b": (test_private.KINDS, test_private.CASES)}
+TABLES = {
+    "shp-a": (test_routing.JOINED, test_routing.CASES),
+    "shp-b": (test_private.KINDS, test_private.CASES),
+    "shp-c": (test_spoofing.SENDERS, test_spoofing.CASES),
+}
 LINES = [pytest.param(name, case, id=case.says) for name, (_, cases) in TABLES.items() for case in cases]
 
 
@@ -31,8 +36,13 @@ class Stage:
     """A lab that is up, the walk of the very same fabric, and who heard which packet of its table."""
 
     lab: Lab
-    walked: World
+    make: Callable[[], World]
     heard: dict[str, set[str]]
+
+    @property
+    def walked(self) -> World:
+        """One that has not seen a packet yet."""
+        return self.make()
 
 
 Stages = Callable[[str], Stage]
@@ -60,8 +70,12 @@ def _stage(name: str, folder: Path) -> Iterator[Stage]:
     with lab(file, name) as here:
         seen = look(default_target(name))
         known = facts(seen.states)
-        walked = World(seen.fabric, Compiler().compile(seen.fabric, known), known)
-        yield Stage(here, walked, sent(walked, cases))
+        programs = Compiler().compile(seen.fabric, known)
+
+        def walked() -> World:
+            return World(seen.fabric, programs, known)
+
+        yield Stage(here, walked, sent(walked(), cases))
 
 
 def sent(here: World, cases: tuple[Case, ...]) -> dict[str, set[str]]:
@@ -92,18 +106,27 @@ def jack(here: World, station: str) -> Jack:
 @pytest.mark.parametrize(("name", "case"), LINES)
 def test_it_is_walked_so(stages: Stages, name: str, case: Case) -> None:
     here = stages(name).walked
-    assert set(here.send(case.sender, case.packet(here)).to) == set(case.to)
+    assert set(here.send(case.sender, case.packet(here)).to) - {"outside"} == set(case.to)
 
 
 @pytest.mark.parametrize(("name", "case"), LINES)
 def test_a_real_switch_meets_the_flows_that_the_walk_met(stages: Stages, name: str, case: Case) -> None:
-    stage = stages(name)
-    switch, port = stage.walked.stations[case.sender].place
+    stage, walked = stages(name), stages(name).walked
+    switch, port = walked.stations[case.sender].place
     host, _, bridge = switch.partition("/")
-    packet = case.packet(stage.walked)
+    packet = case.packet(walked)
     frame = encode(packet, marker(case.says)).hex()
     traced = stage.lab.ovs(host, "ovs-appctl", "ofproto/trace", bridge, f"in_port={port}", frame)
-    assert within(traced, bridge) == once(stage.walked.send(case.sender, packet), switch)
+    walk = walked.send(case.sender, packet)
+    met, meets = once(walk, switch), within(traced, bridge)
+    assert meets[: tracked(walk, switch)] == met[: tracked(walk, switch)]
+
+
+def tracked(walk: Walk, switch: str) -> int | None:
+    """After how many flows a switch asks its conntrack, which trace cannot; None: it does not."""
+    hops = [hop for hop in walk.hops if hop.switch == switch and hop.flow]
+    asking = (number for number, hop in enumerate(hops, 1) if hop.flow and any(isinstance(a, Ct) for a in hop.flow.actions))
+    return next(asking, None)
 
 
 @pytest.mark.parametrize(("name", "case"), LINES)
@@ -115,7 +138,7 @@ def test_a_real_packet_goes_there(stages: Stages, name: str, case: Case) -> None
 def test_every_ping_among_guests_is_answered_that_should_be_and_no_other(stages: Stages, name: str) -> None:
     rows = json.loads(weft("lab", "ping", name, "--json").stdout)
     among = [row for row in rows if "outside" not in (row["from"], row["to"])]
-    assert len(among) > 100
+    assert len(among) > 20
     assert [row for row in among if row["expected"] != row["answered"]] == []
 
 
