@@ -61,20 +61,20 @@ class Limit:
 
 
 def parts(here: View) -> Iterator[Part]:
-    limits = _limits(here)
-    for site in here.sites.values():
-        for endpoint in site.local:
-            made = copies(here, endpoint)
-            sends, gets = limits.get((endpoint.name, "out")), limits.get((endpoint.name, "in"))
-            if made or sends:
-                yield Part(("sends", endpoint.name), sent, (endpoint, site.segment, made, sends))
-            if made or gets:
-                yield Part(("gets", endpoint.name), got, (endpoint, site.segment, made, gets))
+    limits, made = _limits(here), copies(here)
+    for name in sorted({*made, *(name for name, _ in limits)}):
+        endpoint, mirrored = here.fabric.endpoints[name], made.get(name, ())
+        segment = here.fabric.segments[endpoint.segment]
+        sends, gets = limits.get((name, "out")), limits.get((name, "in"))
+        if mirrored or sends:
+            yield Part(("sends", name), sent, (endpoint, segment, mirrored, sends))
+        if mirrored or gets:
+            yield Part(("gets", name), got, (endpoint, segment, mirrored, gets))
 
 
 def _limits(here: View) -> dict[tuple[str, str], Limit]:
     local = {(qos.endpoint, qos.direction): qos for qos in here.fabric.qos if here.fabric.endpoints[qos.endpoint].host == here.host.name}
-    known = numbers(here)
+    known = numbers(here) if local else {}
     return {key: Limit(qos.path, _meter(qos, known), qos.dscp) for key, qos in local.items()}
 
 

@@ -54,10 +54,13 @@ class Copy:
     tag: int | None = None
 
 
-def copies(here: View, endpoint: Endpoint) -> tuple[Copy, ...]:
-    """The copies of what an endpoint of this host sends and gets."""
-    mirrors = (mirror for mirror in here.fabric.mirrors if mirror.endpoint == endpoint.name)
-    return tuple(copy for mirror in mirrors if (copy := _copy(here.fabric, mirror)))
+def copies(here: View) -> dict[str, tuple[Copy, ...]]:
+    """The copies of what the mirrored endpoints of this host send and get."""
+    made: dict[str, tuple[Copy, ...]] = {}
+    for mirror in here.fabric.mirrors:
+        if here.fabric.endpoints[mirror.endpoint].host == here.host.name and (copy := _copy(here.fabric, mirror)):
+            made[mirror.endpoint] = (*made.get(mirror.endpoint, ()), copy)
+    return made
 
 
 def _copy(fabric: Fabric, mirror: Mirror) -> Copy | None:
