@@ -41,6 +41,8 @@ SETTLE = 0.01
 """Seconds it waits for more to happen before it looks."""
 SAY_AFTER = 2.0
 """Seconds it waits for a database before it says so."""
+LEASES_AFTER = 1.0
+"""Seconds it waits for more leases before it looks at them."""
 ROUNDS = 4
 """Plans it carries out one after the other before it reports what does not converge."""
 
@@ -70,6 +72,7 @@ class Agent:
         self._eyes: Eyes | None = None
         self._fabric = ""
         self._stuck = 0
+        self._leasing = False
         self._looked = self._reported = -LOOK_ANYWAY
 
     async def run(self) -> None:
@@ -122,6 +125,7 @@ class Agent:
             self._fabric = fabric
             self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
             asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
+            asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.fileno(), self._leased)
         wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
         failures: Failures = {}
         before: list[Action] = []
@@ -142,6 +146,18 @@ class Agent:
     def _heard(self) -> None:
         if self._eyes is not None:
             self._eyes.ears.hush()
+        self._wake.set()
+
+    def _leased(self) -> None:
+        """A client got an address, or keeps one: soon enough for people, and one look for many of them."""
+        assert self._eyes is not None
+        self._eyes.dnsmasq.hush()
+        if not self._leasing:
+            self._leasing = True
+            asyncio.get_running_loop().call_later(LEASES_AFTER, self._look_at_leases)
+
+    def _look_at_leases(self) -> None:
+        self._leasing = False
         self._wake.set()
 
     async def _observe(self, wanted: Wanted) -> Observed:
@@ -189,6 +205,8 @@ class Agent:
             case s.LeaveHostWay() as step:
                 leave_host_way(step)
                 self._eyes.settle_host_way("")
+            case s.Answer() | s.StopAnswering() as step:
+                self._eyes.dnsmasq.apply(step)
             case step:
                 self._eyes.links.apply(step, action.key)  # type: ignore[arg-type]
 

@@ -54,6 +54,14 @@ def _programs() -> Iterator[Finding]:
             yield Finding(program, "ok", path)
 
 
+def _dnsmasq() -> Iterator[Finding]:
+    path = shutil.which("dnsmasq", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if path is None:
+        yield Finding("dnsmasq", "warning", "not installed: no DHCP, router advertisements or DNS", "apt install dnsmasq-base")
+    else:
+        yield Finding("dnsmasq", "ok", path)
+
+
 def _open_vswitch() -> Iterator[Finding]:
     if shutil.which("ovs-vsctl") is None:
         yield Finding("Open vSwitch", "fail", "not installed", "apt install openvswitch-switch")
@@ -129,6 +137,7 @@ def _output(*command: str) -> str:
 LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _kernel,
     _programs,
+    _dnsmasq,
     _open_vswitch,
     _device("/dev/net/tun", "taps", "modprobe tun"),
     _device("/dev/kvm", "hardware virtualisation", "enable VT-x or AMD-V in the firmware; modprobe kvm_intel or kvm_amd"),

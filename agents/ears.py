@@ -51,6 +51,10 @@ class Ears:
     def hush(self) -> None:
         self._poll.poll(0)
 
+    def watch(self, descriptor: int) -> None:
+        """Wakes once as well when this one becomes readable, until it is closed."""
+        self._poll.register(descriptor, select.EPOLLIN | select.EPOLLET)
+
     def opened(self) -> set[str]:
         return set(self._sockets)
 

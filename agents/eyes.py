@@ -1,5 +1,6 @@
 """One look of an agent at its host: what the kernel and Open vSwitch have, remembered where nothing can have changed it."""
 
+from weft.agents.dnsmasq import Dnsmasq
 from weft.agents.ears import Ears
 from weft.agents.hostway import host_way_digest
 from weft.agents.links import Links
@@ -22,6 +23,7 @@ class Eyes:
         self.ears = Ears()
         self.links = Links(fabric, finish=datapath == "netdev")
         self._sight = Sight(fabric, self.ears)
+        self.dnsmasq = Dnsmasq(fabric, host, self.ears.watch)
         self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
         self._digest = ""
         self._host_way: str | None = None
@@ -44,6 +46,8 @@ class Eyes:
             self._host_way_is(thorough),
             frozenset(self._sight.renewed),
             protected(store, seen),
+            self.dnsmasq.observe(),
+            self.dnsmasq.resolvers(),
         )
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:

@@ -32,6 +32,7 @@ PROGRAMS = {
     "ip": "iproute2",
     "nft": "nftables",
     "ethtool": "ethtool",
+    "dnsmasq": "dnsmasq-base",
 }
 """What a lab runs, and the Debian package it is in."""
 READY = 10.0
@@ -53,6 +54,8 @@ class Lab:
     hosts: Mapping[str, tuple[str, ...]]
     """Host -> its NICs."""
     processes: tuple[Process, ...]
+    resolver: str = ""
+    """Whom its hosts ask for names: `outside`."""
 
     @property
     def folder(self) -> Path:
@@ -103,7 +106,7 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
     hosts = {name: tuple(nic for uplink in host.uplinks.values() for nic in uplink.nics) for name, host in fabric.hosts.items()}
-    return Lab(fabric.name, file, hosts, tuple(made))
+    return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "")
 
 
 def weft() -> tuple[str, ...]:
@@ -215,6 +218,7 @@ def _claim(lab: Lab) -> Iterator[None]:
         server.prepare(lab.folder / "store.db")
         for host in lab.hosts:
             (lab.folder / host).mkdir()
+            (lab.folder / host / "resolv.conf").write_text(f"nameserver {lab.resolver}\n" if lab.resolver else "")
         (lab.folder / "lab.json").write_text(json.dumps(asdict(lab)))
         yield
 

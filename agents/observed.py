@@ -83,6 +83,29 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """An address that a guest or a stranger has from DHCP."""
+
+    address: str
+    mac: str
+    """Empty where DHCPv6 was asked by a name that has none (RFC 8415, 11)."""
+    until: int
+    """Seconds since 1970; 0: for ever."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A segment's dnsmasq that runs."""
+
+    started_with: str
+    """Digest of its configuration; empty: it hears nothing any more, its interface was made anew."""
+    read: str
+    """Digest of the files it has read."""
+    leases: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a plan looks at."""
 
@@ -103,3 +126,7 @@ class Observed:
     """Links that were removed and made again since the last look."""
     protected: Mapping[str, str] = field(default_factory=dict)
     """NICs that must not be touched, and who is reached by them."""
+    answering: Mapping[str, Answering] = field(default_factory=dict)
+    """By segment: who answers its DHCP and DNS."""
+    resolvers: tuple[str, ...] = ()
+    """Of the host, as far as the service namespace reaches them."""

@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from weft.agents import steps as s
+from weft.agents.answers import answers
 from weft.agents.observed import HERE, Link, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
@@ -72,6 +73,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     actions += _host_way(able, seen)
     if not _moving(able, seen):
         actions += _services(able, seen, services)
+        actions += answers(wanted, able, seen, services)
     return Plan(actions, failures)
 
 

@@ -30,7 +30,7 @@ class Lack:
 
 def lacks(fabric: Fabric, seen: Snapshot) -> list[Lack]:
     """What is not ready, in the order of the file."""
-    return [*_endpoints(fabric, seen), *_uplinks(fabric, seen), *_switches(fabric, seen)]
+    return [*_endpoints(fabric, seen), *_uplinks(fabric, seen), *_services(fabric, seen), *_switches(fabric, seen)]
 
 
 def _endpoints(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
@@ -42,6 +42,14 @@ def _uplinks(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
     for host in fabric.hosts.values():
         for name in host.uplinks:
             yield from _object(seen, host.name, f"uplink/{name}", f"{host.name} {name}")
+
+
+def _services(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
+    """DHCP, router advertisements and DNS of the segments that have them, on each host with members."""
+    places = dict.fromkeys((endpoint.host, endpoint.segment) for endpoint in fabric.endpoints.values())
+    for host, segment in places:
+        if fabric.segments[segment].answers and host in fabric.hosts:
+            yield from _object(seen, host, f"service/{segment}", f"{host} services of {segment}")
 
 
 def _object(seen: Snapshot, host: str, key: str, about: str) -> Iterator[Lack]:

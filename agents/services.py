@@ -57,6 +57,7 @@ def set_services(step: SetServices) -> None:
 
 
 def _settings(step: SetServices) -> Iterator[str]:
+    yield f"ip addr replace {ECHO}/32 dev lo"  # dnsmasq asks the host's resolvers from here: such answers come back
     for key, value in (("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1)):
         yield f"echo {value} > /proc/sys/net/{key}"
     for name in ("all", "default", *(segment.inside for segment in step.segments), *(way.inside for way in step.ways)):

@@ -1,7 +1,7 @@
 """What an agent reports: the state of each object its host should have, from what it sees after all is done."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated, translated6
@@ -10,20 +10,25 @@ from weft.agents.strangers import stranger_states
 from weft.agents.watching import link_state, monitor_state
 from weft.topology.hostrow import (
     BridgeSpec,
+    DhcpSpec,
+    EndpointSpec,
     HostWaySpec,
     MemberSpec,
     MonitorSpec,
     ServiceSpec,
-    Spec,
     TunnelSpec,
     UplinkSpec,
 )
 
+Wired = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
+
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
     """By object: JSON with ``state`` (wired, waiting, failed) and ``reason``, and for uplinks what flows depend on."""
-    found = {}
+    found = dict(_leases(wanted, seen))
     for key, spec in wanted.items():
+        if isinstance(spec, DhcpSpec):
+            continue  # said with the service's own
         state, reason = failures.get(key) or state_of(spec, seen)
         said: dict[str, object] = {"state": state, "reason": reason}
         if isinstance(spec, UplinkSpec):
@@ -32,11 +37,14 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         elif isinstance(spec, TunnelSpec) and state == "wired":
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}
+        dhcp = wanted.get(f"dhcp/{spec.segment}") if isinstance(spec, ServiceSpec) and state == "wired" else None
+        if isinstance(dhcp, DhcpSpec):
+            said |= _answers(dhcp, seen)
         found[key] = json.dumps(said, separators=(",", ":"))
     return found | dict(stranger_states(wanted, seen))
 
 
-def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
+def state_of(spec: Wired, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, BridgeSpec):
         return ("wired", "") if spec.name in seen.bridges else ("waiting", f"bridge {spec.name} is not there yet")
     if isinstance(spec, HostWaySpec):
@@ -53,6 +61,22 @@ def state_of(spec: Spec, seen: Observed) -> tuple[str, str]:
     if port.ofport < 0 or port.error:
         return "failed", port.error or f"Open vSwitch cannot open {name}"
     return "wired", ""
+
+
+def _answers(spec: DhcpSpec, seen: Observed) -> Mapping[str, str]:
+    if spec.segment not in seen.answering:
+        return {"state": "waiting", "reason": "dnsmasq does not run yet"}
+    if spec.forwards and not seen.resolvers:
+        return {"reason": "the host has no IPv4 resolver but on its own loopback: names outside are refused"}
+    return {}
+
+
+def _leases(wanted: Wanted, seen: Observed) -> Iterator[tuple[str, str]]:
+    """``lease/SEGMENT/ADDRESS``: who has it, and until when."""
+    for segment, answering in seen.answering.items():
+        for lease in answering.leases if f"dhcp/{segment}" in wanted else ():
+            said = {"state": "leased", "mac": lease.mac, "name": lease.name, "until": lease.until}
+            yield f"lease/{segment}/{lease.address}", json.dumps(said, separators=(",", ":"))
 
 
 def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:

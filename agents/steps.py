@@ -1,5 +1,6 @@
 """What an agent can do, as values: a plan is a list of them, printed before any is done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weft.topology.names import digest
@@ -217,9 +218,37 @@ class LeaveHostWay:
     """Nothing leaves through the host any more: its rules go."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A segment's dnsmasq runs with this configuration."""
+
+    namespace: str
+    segment: str
+    conf: str
+    files: tuple[tuple[str, str], ...]
+    """Kind and text of what it may read again while it runs."""
+    owners: Mapping[str, str]
+    """MAC of each address that is nobody else's."""
+    again: bool = False
+    """It runs as it should and only reads its files again."""
+
+    @property
+    def started_with(self) -> str:
+        return f"{digest(self.conf, 64):016x}"
+
+    @property
+    def read(self) -> str:
+        return f"{digest(repr(self.files), 64):016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class StopAnswering:
+    segment: str
+
+
 OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
+Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
 
 
 @dataclass(frozen=True, slots=True)

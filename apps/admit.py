@@ -101,7 +101,7 @@ def _own(endpoint: Endpoint, segment: Segment) -> list[tuple[int, dict[str, Give
         ]
         return [(OWN, arp), *nd, (ANY, {})]
     allowed: list[tuple[int, dict[str, Given]]] = [(OWN, {"eth_type": RARP}), (OWN, {**arp, "arp_op": 1, "arp_spa": 0})]
-    if segment.mode == "bridged":
+    if segment.mode == "bridged" or segment.dhcp:
         allowed.append((OWN, {"eth_type": 0x0800, "ip_src": 0, "ip_proto": UDP, "udp_src": 68, "udp_dst": 67}))
     sixes = [address for address in endpoint.addresses if isinstance(address, IPv6Interface)]
     for address in endpoint.addresses:

@@ -14,6 +14,7 @@ from weft.apps import (
     admit,
     bridging,
     claims,
+    leases,
     limits,
     mirrors,
     neighbours,
@@ -143,6 +144,7 @@ def _segment(site: Site) -> Iterator[Part]:
 
 INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
+    leases.parts,
     routing.parts,
     private.parts,
     claims.parts,

@@ -12,6 +12,7 @@ from weft.cli.stores import fabric_of, is_lab, lab_hosts
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import (
     BridgeSpec,
+    DhcpSpec,
     EndpointSpec,
     HostWaySpec,
     MemberSpec,
@@ -157,6 +158,10 @@ def _detail(spec: Spec) -> str:
             return f"out through the host for {', '.join(spec.networks)}"
         case MonitorSpec():
             return f"to {spec.target}, of {', '.join(spec.bridges)}"
+        case DhcpSpec():
+            said = {"dhcp": spec.leases, "router advertisements": spec.advertises, "dns": spec.dns}
+            given = f", strangers get {' and '.join(spec.ranges)}" if spec.ranges else ""
+            return f"{', '.join(word for word, asked in said.items() if asked)} for {len(spec.guests)} guests{given}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
         case MemberSpec():

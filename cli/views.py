@@ -8,6 +8,7 @@ from typing import Any
 
 from weft.apps.facts import Facts, States, expired, facts
 from weft.apps.why import switches
+from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
 from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric
@@ -58,8 +59,13 @@ def hosts(seen: Seen) -> Iterator[Row]:
 
 
 def guests(seen: Seen) -> Iterator[Row]:
+    """Endpoints of the file, guests that it does not name, by their port, and whoever else has an address by DHCP."""
+    given = leases(seen.states)
+    shown: list[Lease] = []
     for endpoint in seen.fabric.endpoints.values():
         state, reason = endpoint_state(seen, endpoint)
+        own = of_endpoint(given, endpoint)
+        shown += own
         yield {
             "endpoint": endpoint.name,
             "host": endpoint.host,
@@ -69,28 +75,33 @@ def guests(seen: Seen) -> Iterator[Row]:
             "attach": endpoint.attach,
             "state": state,
             "reason": reason,
+            "lease": list(map(str, own)),
         }
+    for row, own in _strangers(seen, given):
+        shown += own
+        yield row
+    yield from (nobodys(lease) for lease in given if lease not in shown)
 
 
-    yield from _strangers(seen)
-
-
-def _strangers(seen: Seen) -> Iterator[Row]:
-    """Guests that the file does not name, by host and port."""
+def _strangers(seen: Seen, given: list[Lease]) -> Iterator[tuple[Row, list[Lease]]]:
+    """Guests that the file does not name, by host and port, and what they were given."""
     for host, objects in seen.states.items():
         for key, text in objects.items():
             kind, _, port = key.partition("/")
             if kind == "stranger" and host in seen.fabric.hosts:
                 said = json.loads(text)
-                yield {
+                own = of_mac(given, said["segment"], said["mac"])
+                row = {
                     "endpoint": f"{host}/{port}",
                     "host": host,
                     "segment": said["segment"],
                     "mac": said["mac"],
-                    "ips": [],
+                    "ips": [lease.address for lease in own],
                     "attach": "stranger",
                     **_stranger_state(seen, said),
+                    "lease": list(map(str, own)),
                 }
+                yield row, own
 
 
 def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:

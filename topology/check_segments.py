@@ -5,7 +5,7 @@ from itertools import combinations
 
 from weft.topology.document import Document, Faults
 from weft.topology.model import HOST_UPLINK, Address, Network
-from weft.topology.schema import Dhcp, Segment
+from weft.topology.schema import Segment
 from weft.topology.yaml12 import Path
 
 V6_MTU_MIN = 1280
@@ -16,7 +16,7 @@ Complaints = Iterator[tuple[Path, str]]
 
 def check_segments(document: Document, faults: Faults) -> None:
     for path, segment in document.items("segments"):
-        for rest, what in (*_mode(segment), *_addresses(segment), *_dhcp(segment)):
+        for rest, what in (*_mode(segment), *_addresses(segment)):
             faults.add((*path, *rest), what)
     for path, what in (*_same_wire(document), *_overlaps(document)):
         faults.add(path, what)
@@ -77,18 +77,6 @@ def gateway_of(segment: Segment, subnet: Network) -> Address:
     return next((gateway for gateway in segment.gateway if gateway in subnet), subnet[1])
 
 
-def _dhcp(segment: Segment) -> Complaints:
-    if segment.dhcp is False:
-        return
-    if not segment.subnets:
-        yield ("dhcp",), "dhcp needs a subnet to give addresses of"
-    if isinstance(segment.dhcp, Dhcp) and segment.dhcp.range:
-        first, last = segment.dhcp.range
-        owner = next((subnet for subnet in segment.subnets if first in subnet and last in subnet), None)
-        if owner is None:
-            yield ("dhcp", "range"), f"dhcp range {first}-{last} is in none of its subnets"
-        elif not (is_usable(first, owner) and is_usable(last, owner)):
-            yield ("dhcp", "range"), f"dhcp range {first}-{last} holds an address of {owner} that no machine can have"
 
 
 def _same_wire(document: Document) -> Complaints:

@@ -96,6 +96,35 @@ class HostWaySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpSpec:
+    """What a segment's DHCP, router advertisements and DNS say on this host, by one dnsmasq. Key: ``dhcp/SEGMENT``."""
+
+    segment: str
+    inside: str
+    """Interface in the service namespace."""
+    gateways: tuple[str, ...]
+    """In CIDR: the segment's subnets with the gateway in each."""
+    leases: bool
+    """Gives addresses by DHCP, and by DHCPv6 where there is an IPv6 subnet."""
+    ranges: tuple[str, ...]
+    """``FIRST-LAST``: what this host may give to those that the model does not know."""
+    lease: int
+    """Seconds."""
+    options: tuple[str, ...]
+    """As dnsmasq's ``dhcp-option`` has them: ``option:ntp-server,192.0.2.1``."""
+    advertises: bool
+    """Sends router advertisements."""
+    routes: bool
+    """Its gateway leads somewhere: guests are told so."""
+    dns: bool
+    forwards: str
+    """The address from which questions that are not about guests go to the host's own resolvers; empty: they do not."""
+    mtu: int
+    guests: tuple[str, ...]
+    """``MAC NAME ADDRESS...``: the members that the model knows, those of other hosts too."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """One NIC of a guest of this host. Key: ``endpoint/web1.eth0``."""
 
@@ -145,13 +174,14 @@ class MonitorSpec:
     bridges: tuple[str, ...]
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | MemberSpec | MonitorSpec
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
     "tunnel": TunnelSpec,
     "service": ServiceSpec,
     "way": HostWaySpec,
+    "dhcp": DhcpSpec,
     "endpoint": EndpointSpec,
     "member": MemberSpec,
     "monitor": MonitorSpec,

@@ -113,6 +113,11 @@ class Segment:
         return bool(self.subnets) and self.mode != "bridged"
 
     @property
+    def answers(self) -> bool:
+        """Has something to say there besides: DHCP, router advertisements or DNS."""
+        return self.served and (self.dhcp is not None or self.ra or self.dns)
+
+    @property
     def tunnelled(self) -> bool:
         """Spans hosts by the overlay; a bridged segment spans them by its uplink."""
         return self.mode != "bridged" and self.spans

@@ -12,6 +12,7 @@ from weft.topology.check_names import check_names
 from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
 from weft.topology.check_segments import check_segments
+from weft.topology.check_services import check_services
 from weft.topology.check_traffic import check_traffic
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Uplink
@@ -40,6 +41,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     faults = Faults(document)
     check_names(document, faults)
     check_segments(document, faults)
+    check_services(document, faults)
     check_hosts(document, faults)
     check_traffic(document, faults)
     check_kinds(document, faults)

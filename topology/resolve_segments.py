@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from weft.topology import names
 from weft.topology.check_segments import V6_MTU_MIN, gateway_of
+from weft.topology.check_services import seconds
 from weft.topology.document import Document, Faults
 from weft.topology.model import Dhcp, Forward, Host, Route, Segment, Subnet
 from weft.topology.overlay import OVERHEAD, WIRE_MTU, tunnel_mtu
 from weft.topology.schema import Dhcp as DhcpSpec
 from weft.topology.schema import Segment as SegmentSpec
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEASE = 3600
 """Seconds, where the file does not say."""
 
@@ -56,8 +56,7 @@ def _dhcp(segment: SegmentSpec) -> Dhcp | None:
     if segment.dhcp is False:
         return None
     given = segment.dhcp if isinstance(segment.dhcp, DhcpSpec) else DhcpSpec()
-    lease = int(given.lease[:-1]) * SECONDS[given.lease[-1]] if given.lease else LEASE
-    return Dhcp((given.range,) if given.range else (), lease, dict(given.options))
+    return Dhcp((given.range,) if given.range else (), seconds(given.lease) if given.lease else LEASE, dict(given.options))
 
 
 def _ra(segment: SegmentSpec) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from weft.topology import names
+from weft.topology.dhcp_rows import dhcp_rows
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
@@ -36,6 +37,7 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
             row |= _tunnels(fabric, host, mpids)
         row |= _services(fabric, host, local[name])
         row |= _host_way(fabric, host)
+        row |= dhcp_rows(fabric, host)
         row |= _endpoints(fabric, host, local[name])
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)

@@ -40,17 +40,11 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
 
 
 def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
-    served = segment.mode != "bridged"
     table = {
-        "dhcp": (segment.dhcp is not False, "dhcp is"),
-        "dns": (segment.dns, "dns is"),
         "host": (segment.host, "an address of the host in a segment is"),
         "qinq": (segment.qinq, "qinq is"),
     }
     yield from ((key, what) for key, (asked, what) in table.items() if asked)
-    if segment.ra or (segment.ra is None and segment.ipv6 and served):
-        said = "ra is" if segment.ra else "router advertisements for its IPv6 subnet (write ra: false) are"
-        yield "ra" if segment.ra else "subnets", said
 
 
 def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:

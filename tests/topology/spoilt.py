@@ -76,10 +76,7 @@ SEGMENTS = [
     (
         "mode: isolated",
         "mode: isolated, dhcp: {range: 10.0.8.1-10.0.8.5}",
-        [
-            '8: segment "db": dhcp is not supported yet',
-            '8: segment "db": dhcp range 10.0.8.1-10.0.8.5 is in none of its subnets',
-        ],
+        ['8: segment "db": dhcp range 10.0.8.1-10.0.8.5 is in none of its subnets'],
     ),
     (
         "mode: isolated",
@@ -92,7 +89,6 @@ SEGMENTS = [
         "mode: isolated, dhcp: {rnage: 3}",
         ['8: segment "db": unknown key "rnage" in dhcp, did you mean "range"?'],
     ),
-    ("mode: isolated", "mode: isolated, dhcp: true", ['8: segment "db": dhcp is not supported yet']),
     ("10.0.9.0/24", "10.0.9.0/24, 10.0.9.128/25", ['8: segment "db": subnet 10.0.9.128/25 overlaps 10.0.9.0/24']),
     (
         "  db: {mode: isolated, subnets: [10.0.9.0/24]}",

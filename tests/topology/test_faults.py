@@ -94,14 +94,6 @@ def test_two_isolated_segments_may_use_one_subnet_where_no_host_has_guests_on_bo
     ]
 
 
-def test_a_segment_with_an_ipv6_subnet_says_no_to_router_advertisements_for_now():
-    six = SOUND.replace("subnets: [10.0.9.0/24]", 'subnets: [10.0.9.0/24, "fd00:9::/64"]')
-    assert faults(six) == [
-        '8: segment "db": router advertisements for its IPv6 subnet (write ra: false) are not supported yet',
-    ]
-    assert faults(six.replace('fd00:9::/64"]', 'fd00:9::/64"], ra: false')) == []
-
-
 def test_a_small_underlay_mtu_leaves_too_little_for_ipv6():
     text = SOUND.replace("nics: [ens1]", "nics: [ens1], mtu: 1300").replace(
         "[10.0.9.0/24]", '[10.0.9.0/24, "fd00:9::/64"], ra: false'

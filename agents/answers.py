@@ -1,0 +1,40 @@
+"""Which dnsmasq should run on a host, and what is to be done until it does. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from weft.agents import steps as s
+from weft.agents.dnsmasq_files import conf, files
+from weft.agents.observed import Answering, Observed
+from weft.agents.steps import Action
+from weft.topology.hostrow import DhcpSpec, Spec
+
+
+def answers(wanted: Mapping[str, Spec], able: Mapping[str, Spec], seen: Observed, namespace: str) -> Iterator[Action]:
+    """One for each segment that has something to say, after its service port is there; those of other segments end."""
+    for spec in able.values():
+        if isinstance(spec, DhcpSpec) and f"service/{spec.segment}" in able:
+            yield from _answer(spec, seen, namespace)
+    for segment in seen.answering:
+        if f"dhcp/{segment}" not in wanted:
+            yield Action("remove", f"dnsmasq of {segment}", "it ends", s.StopAnswering(segment))
+
+
+def _answer(spec: DhcpSpec, seen: Observed, namespace: str) -> Iterator[Action]:
+    found, key = seen.answering.get(spec.segment), f"service/{spec.segment}"
+    owners = {address: guest.split()[0] for guest in spec.guests for address in guest.split()[2:]}
+    step = s.Answer(namespace, spec.segment, conf(spec), files(spec, seen.resolvers), owners)
+    about = f"dnsmasq of {spec.segment}"
+    if found is None:
+        yield Action("add", about, f"on {spec.inside}", step, key)
+    elif found.started_with != step.started_with:
+        yield Action("change", about, "another configuration, or another interface: it starts again", step, key)
+    elif taken := _taken(found, owners):
+        yield Action("change", about, f"{taken} is a guest's now and leased to another: it starts again", step, key)
+    elif found.read != step.read:
+        again = s.Answer(step.namespace, step.segment, step.conf, step.files, owners, again=True)
+        yield Action("change", about, "it reads its guests again", again, key)
+
+
+def _taken(found: Answering, owners: Mapping[str, str]) -> str:
+    """An address that was leased to somebody before it became a guest's."""
+    return next((one.address for one in found.leases if one.mac and owners.get(one.address, one.mac) != one.mac), "")
