@@ -1,28 +1,30 @@
 """Which dnsmasq should run on a host, and what is to be done until it does. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from weft.agents import steps as s
 from weft.agents.dnsmasq_files import conf, files
 from weft.agents.observed import Answering, Observed
 from weft.agents.steps import Action
-from weft.topology.hostrow import DhcpSpec, Spec
+from weft.topology.hostrow import DhcpSpec, ServiceSpec, Spec
 
 
 def answers(wanted: Mapping[str, Spec], able: Mapping[str, Spec], seen: Observed, namespace: str) -> Iterator[Action]:
     """One for each segment that has something to say, after its service port is there; those of other segments end."""
     for spec in able.values():
-        if isinstance(spec, DhcpSpec) and f"service/{spec.segment}" in able:
-            yield from _answer(spec, seen, namespace)
+        service = able.get(f"service/{spec.segment}") if isinstance(spec, DhcpSpec) else None
+        if isinstance(spec, DhcpSpec) and isinstance(service, ServiceSpec):
+            yield from _answer(spec, service.mac, seen, namespace)
     for segment in seen.answering:
         if f"dhcp/{segment}" not in wanted:
             yield Action("remove", f"dnsmasq of {segment}", "it ends", s.StopAnswering(segment))
 
 
-def _answer(spec: DhcpSpec, seen: Observed, namespace: str) -> Iterator[Action]:
+def _answer(spec: DhcpSpec, mac: str, seen: Observed, namespace: str) -> Iterator[Action]:
     found, key = seen.answering.get(spec.segment), f"service/{spec.segment}"
     owners = {address: guest.split()[0] for guest in spec.guests for address in guest.split()[2:]}
-    step = s.Answer(namespace, spec.segment, conf(spec), files(spec, seen.resolvers), owners)
+    step = s.Answer(namespace, spec.segment, conf(spec), files(spec, seen.resolvers), owners, mac)
     about = f"dnsmasq of {spec.segment}"
     if found is None:
         yield Action("add", about, f"on {spec.inside}", step, key)
@@ -31,8 +33,7 @@ def _answer(spec: DhcpSpec, seen: Observed, namespace: str) -> Iterator[Action]:
     elif taken := _taken(found, owners):
         yield Action("change", about, f"{taken} is a guest's now and leased to another: it starts again", step, key)
     elif found.read != step.read:
-        again = s.Answer(step.namespace, step.segment, step.conf, step.files, owners, again=True)
-        yield Action("change", about, "it reads its guests again", again, key)
+        yield Action("change", about, "it reads its guests again", replace(step, again=True), key)
 
 
 def _taken(found: Answering, owners: Mapping[str, str]) -> str:

@@ -131,7 +131,7 @@ class Dnsmasq:
             os.kill(pid, signal.SIGHUP)
         else:
             processes.end([pid] if pid else [])
-            self._free(step)
+            self._prepare(step)
             pid = self._start(step)
         _write(self._folder / f"{step.segment}.read", f"{pid} {step.read}\n")
 
@@ -140,15 +140,14 @@ class Dnsmasq:
         for kind in ("conf", *FILES, "pid", "read", "log"):
             (self._folder / f"{segment}.{kind}").unlink(missing_ok=True)
 
-    def _free(self, step: Answer) -> None:
-        """Leases of addresses that belong to somebody else by now are no leases."""
+    def _prepare(self, step: Answer) -> None:
+        """Leases of addresses that belong to somebody else by now are no leases; and it calls itself what it is called on every host."""
         path = self._lease_file(step.segment)
-        with suppress(OSError):
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if not any(lease.address in step.owners and step.owners[lease.address] != lease.mac
-                                                      for lease in leases(line) if lease.mac)]  # fmt: skip
-            if kept != lines:
-                path.write_text("".join(kept))
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if not line.startswith("duid ") and not any(_is_taken(lease, step) for lease in leases(line))]
+        duid = f"duid 00:03:00:01:{step.mac}\n"  # DUID-LL of Ethernet (RFC 8415, 11.4); IPv6's leases come after it
+        fours = [line for line in kept if ":" not in (line.split() + [""] * 3)[2]]
+        path.write_text("".join((*fours, duid, *(line for line in kept if line not in fours))))
 
     def _start(self, step: Answer) -> int:
         program = shutil.which("dnsmasq", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -181,6 +180,10 @@ def leases(text: str) -> Iterator[Lease]:
             until, hardware, address, name, client = words
             mac = hardware.rpartition("-")[2] if ":" not in address else mac_of(client)
             yield Lease(address, mac, int(until), "" if name == "*" else name)
+
+
+def _is_taken(lease: Lease, step: Answer) -> bool:
+    return bool(lease.mac) and step.owners.get(lease.address, lease.mac) != lease.mac
 
 
 def mac_of(duid: str) -> str:

@@ -229,6 +229,8 @@ class Answer:
     """Kind and text of what it may read again while it runs."""
     owners: Mapping[str, str]
     """MAC of each address that is nobody else's."""
+    mac: str
+    """The gateway's, the same on every host: what DHCPv6 calls itself by."""
     again: bool = False
     """It runs as it should and only reads its files again."""
 
