@@ -7,7 +7,6 @@ reads again when it is told so (SIGHUP) are `FILES`.
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
-from weft.topology.dhcp_rows import within
 from weft.topology.hostrow import DhcpSpec
 
 FILES: Mapping[str, str] = {"guests": "dhcp-hostsfile", "names": "addn-hosts", "resolvers": "servers-file"}
@@ -17,6 +16,7 @@ ADVERTISE_EVERY = 200
 ROUTER_LIFETIME = 1800
 """Seconds that guests take the gateway for a router (RFC 4861, 6.2.1)."""
 MOST_LEASES = 100_000
+"""Bounded by guests and ranges long before."""
 
 
 def files(spec: DhcpSpec, resolvers: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -49,7 +49,7 @@ def _dhcp(spec: DhcpSpec) -> Iterator[str]:
         return
     yield from ("dhcp-authoritative", "no-ping", "dhcp-ignore-names=tag:!known")
     # By itself it stops at a thousand, and then refuses those it knows too.
-    yield f"dhcp-lease-max={min(4 * len(spec.guests) + within(spec.ranges) + 100, MOST_LEASES)}"
+    yield f"dhcp-lease-max={MOST_LEASES}"
     for gateway in map(ip_interface, spec.gateways):
         yield from (f"dhcp-range={line},{spec.lease}" for line in _ranges(spec, gateway))
     yield f"dhcp-option-force=option:mtu,{spec.mtu}"

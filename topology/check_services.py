@@ -12,6 +12,8 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEASE_MIN, LEASE_MAX = 120, 0xFFFFFFFE
 """Seconds: dnsmasq makes two minutes of anything shorter (dnsmasq(8), dhcp-range); the highest number means for ever (RFC 2131, 3.3)."""
 
+INTERFACE_ID = 64
+
 Complaints = Iterator[tuple[Path, str]]
 
 
@@ -31,6 +33,17 @@ def _whose(segment: Segment) -> Complaints:
             yield (key,), "dns needs a subnet whose gateway answers"
         elif key == "ra" and not segment.ipv6:
             yield (key,), "ra needs an IPv6 subnet"
+    if segment.mode != "bridged":
+        yield from _sizes(segment)
+
+
+def _sizes(segment: Segment) -> Complaints:
+    """RFC 4862, 5.5.3: guests form addresses in a /64; dnsmasq gives none of anything larger."""
+    for subnet in segment.ipv6:
+        if segment.dhcp is not False and subnet.prefixlen < INTERFACE_ID:
+            yield ("subnets",), f"DHCPv6 is for a /64 or less, {subnet} is more"
+        elif segment.dhcp is False and segment.ra is not False and subnet.prefixlen != INTERFACE_ID:
+            yield ("subnets",), f"router advertisements are for a /64, {subnet} is none: write ra: false"
 
 
 def _dhcp(segment: Segment) -> Complaints:

@@ -1,7 +1,6 @@
 """What each host's DHCP, router advertisements and DNS say: the same of the model's guests on every host, a slice of the range of its own."""
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 from weft.topology import dhcp_options, names
 from weft.topology.hostrow import DhcpSpec, Spec
@@ -61,9 +60,3 @@ def slices(first: Address, last: Address, place: int, hosts: int, taken: set[Add
         start = stop + 1
     if start < end:
         yield kind(start), kind(end - 1)
-
-
-def within(ranges: tuple[str, ...]) -> int:
-    """How many addresses there are in ranges as a `DhcpSpec` has them."""
-    ends = (one.partition("-") for one in ranges)
-    return sum(int(ip_address(last)) - int(ip_address(first)) + 1 for first, _, last in ends)

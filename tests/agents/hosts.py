@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Bridge, Health, Link, Monitoring, Observed, Port
+from weft.agents.observed import HERE, Answering, Bridge, Health, Link, Monitoring, Observed, Port
 from weft.agents.plan import Plan, Wanted, plan
 from weft.agents.watching import BFD
+from weft.topology import names
 
 FABRIC, HOST, CONTROLLER = "test", "kvm1", "unix:/run/controller.sock"
 NIC = Link("nic0", "", "0e:00:00:00:00:0a", 1500, True, "", ("203.0.113.11/24", "10.10.10.1/24"), (("default", "203.0.113.1"),))
@@ -23,10 +24,13 @@ class Host:
         self.based: dict[str, frozenset[str]] = {}
         self.services = self.host_way = ""
         self.datapath = "netdev"
+        self.answering: dict[str, Answering] = {}
+        self.resolvers: tuple[str, ...] = ("192.0.2.53",)
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
-        return Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
+        seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
+        return replace(seen, answering=dict(self.answering), resolvers=self.resolvers)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -136,3 +140,14 @@ class Host:
     def _SetServices(self, step: s.SetServices, key: str) -> None:
         assert all(segment.inside in self.links[step.namespace] for segment in step.segments)
         self.services = step.digest
+
+    def _Answer(self, step: s.Answer, key: str) -> None:
+        """A process that only reads again must be one that was started with the same; leases outlive it."""
+        found = self.answering.get(step.segment)
+        assert names.service_port(step.segment) in self.links[step.namespace]
+        assert not step.again or (found and found.started_with == step.started_with)
+        kept = [lease for lease in found.leases if step.owners.get(lease.address, lease.mac) == lease.mac] if found else []
+        self.answering[step.segment] = Answering(step.started_with, step.read, tuple(kept))
+
+    def _StopAnswering(self, step: s.StopAnswering, key: str) -> None:
+        del self.answering[step.segment]
