@@ -31,6 +31,7 @@ guests:
   odd2: {host: kvm2, nics: [{segment: office, ip: 192.168.122.14, spoof: true}]}
   auto1: {host: kvm1, nics: [{segment: auto}]}
   auto2: {host: kvm2, nics: [{segment: auto}]}
+  odd3: {host: kvm1, nics: [{segment: auto, spoof: true}]}
   mute1: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.4, "fd00:b::4"]}]}
   mute2: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.5, "fd00:b::5"]}]}
   mute3: {host: kvm2, nics: [{segment: mute, ip: [10.0.9.6, "fd00:b::6"]}]}
