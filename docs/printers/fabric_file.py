@@ -89,7 +89,6 @@ USUAL = {"OVERLAY": "geneve", "NETWORK": "10.1.0.0/24", "KEY": "", "NICS": "eth1
 UNUSUAL = (
     *(("OVERLAY", word) for word in ("vxlan", "gre")),
     *(("KEY", word) for word in ("span: host", "private: true", "host: true", "multicast: snoop", "qinq: true")),
-    ("NETWORK", '"fd00:1::/64"'),
     ("NICS", "eth1, eth2"),
     ("ADDRESS", "dhcp"),
 )

@@ -55,6 +55,7 @@ def overlay(example: Callable[[str], Lab]) -> Lab:
 MUST = {
     "shop": [("web1", "db1.eth0"), ("db1", "web2.eth1"), ("outside", "web1.eth0"), ("web2", "outside")],
     "nat": [("web1", "web2.eth0"), ("web1", "outside"), ("any1", "outside")],
+    "dhcp": [("web1", "web2.eth0"), ("web1", "web2.eth1"), ("web2", "outside"), ("free1", "free2.eth0")],
     "vlans": [("office1", "office2.eth0"), ("phone2", "phone1.eth0")],
     "traffic": [("web1", "web2.eth0"), ("web2", "web1.eth0")],
     "overlay": [("red1", "red3.eth0"), ("blue2", "blue3.eth0"), ("six3", "six1.eth0")],
@@ -67,6 +68,7 @@ MUST_NOT = {
     "traffic": [("web1", "ids1.eth0"), ("ids1", "web1.eth0")],
     "shop": [("db1", "outside"), ("outside", "db1.eth0"), ("outside", "web1.eth1"), ("db1", "web1.eth0")],
     "nat": [("outside", "web1.eth0")],
+    "dhcp": [("outside", "web1.eth0"), ("free1", "web1.eth1"), ("free1", "outside")],
     "vlans": [("office1", "phone1.eth0"), ("outside", "office1.eth0"), ("phone1", "outside")],
     "overlay": [("red1", "blue2.eth0"), ("six1", "red1.eth0"), ("red1", "outside")],
     "multicast": [("a1", "outside"), ("outside", "b1.eth0")],
