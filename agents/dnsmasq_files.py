@@ -47,7 +47,9 @@ def _domain(spec: DhcpSpec) -> Iterator[str]:
 def _dhcp(spec: DhcpSpec) -> Iterator[str]:
     if not spec.leases:
         return
-    yield from ("dhcp-authoritative", "no-ping", "dhcp-ignore-names=tag:!known")
+    yield from ("dhcp-authoritative", "no-ping")
+    # Names that programs look for by themselves are no stranger's to have (CERT VU#598349).
+    yield from ("dhcp-name-match=set:sought,wpad", "dhcp-name-match=set:sought,isatap", "dhcp-ignore-names=tag:sought")
     # By itself it stops at a thousand, and then refuses those it knows too.
     yield f"dhcp-lease-max={MOST_LEASES}"
     for gateway in map(ip_interface, spec.gateways):

@@ -199,6 +199,7 @@ class Reconciler:
         await bundle.commit()
         if bundle.errors:
             self.ledger.undone(sent)
+            self._meters |= numbered.taken(bundle)
             if self._connection.version < wire.V1_4:
                 self._read_at = 0  # half of it may be done
             return self._words(bundle)
@@ -266,6 +267,7 @@ class Numbered:
         self._old_groups = [n for n in groups if n not in wanted_groups and (sweep or n in made)]
         self._old_meters = [n for n in meters if n not in wanted_meters and (sweep or -n in made)]
         self._known = {*groups, *(-n for n in meters)}
+        self._asked: dict[int, int] = {}
         self.groups = {n: body for n, body in groups.items() if n not in self._old_groups} | wanted_groups
         self.meters = {n: body for n, body in meters.items() if n not in self._old_meters} | wanted_meters
         self.made = {*wanted_groups, *(-n for n in wanted_meters)}
@@ -274,9 +276,14 @@ class Numbered:
         """Before the flows: what they refer to."""
         version = bundle.version
         for number, body in self._new_meters.items():
-            bundle.beside(encode.meter_mod(version, bundle.xid(f"meter {number}"), -number in self._known, body))
+            xid = self._asked[number] = bundle.xid(f"meter {number}")
+            bundle.beside(encode.meter_mod(version, xid, -number in self._known, body))
         for number, body in self._new_groups.items():
             bundle.add(encode.group_mod(version, bundle.xid(f"group {number}"), number in self._known, body))
+
+    def taken(self, bundle: Bundle) -> dict[int, bytes]:
+        """Meters that the switch has, though it refused the bundle beside them."""
+        return {number: self._new_meters[number] for number, xid in self._asked.items() if xid not in bundle.errors}
 
     def end(self, bundle: Bundle) -> None:
         """After the flows: a group takes the flows that use it along."""

@@ -22,6 +22,7 @@ segments:
     uplink: physnet
   six: {mode: isolated, subnets: ["fd00:9::/64"], dhcp: true, dns: true}
   auto: {mode: isolated, subnets: ["fd00:a::/64"]}
+  shut: {mode: isolated, subnets: [10.0.7.0/24], dhcp: true, dns: true, policy: closed}
   mute: {mode: isolated, subnets: [10.0.9.0/24, "fd00:b::/64"], ra: false}
 guests:
   web1: {host: kvm1, nics: [{segment: office, ip: 192.168.122.10}, {segment: six, ip: "fd00:9::10"}]}
@@ -32,6 +33,8 @@ guests:
   auto1: {host: kvm1, nics: [{segment: auto}]}
   auto2: {host: kvm2, nics: [{segment: auto}]}
   odd3: {host: kvm1, nics: [{segment: auto, spoof: true}]}
+  shut1: {host: kvm1, nics: [{segment: shut, ip: 10.0.7.4}]}
+  shut2: {host: kvm2, nics: [{segment: shut, ip: 10.0.7.5}]}
   mute1: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.4, "fd00:b::4"]}]}
   mute2: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.5, "fd00:b::5"]}]}
   mute3: {host: kvm2, nics: [{segment: mute, ip: [10.0.9.6, "fd00:b::6"]}]}
@@ -92,6 +95,8 @@ CASES: dict[str, Case] = {
     "a DNS question": ("web1.eth0", lambda w: question(w, "web1.eth0", "office@kvm1"), ("office@kvm1",)),
     "a DNS question by TCP": ("web2.eth0", lambda w: question(w, "web2.eth0", "office@kvm2", "tcp"), ("office@kvm2",)),
     "a DNS question by IPv6": ("web3.eth1", lambda w: question(w, "web3.eth1", "six@kvm1"), ("six@kvm1",)),
+    "a DHCP request in a closed segment": ("shut1.eth0", lambda w: discover(w, "shut1.eth0"), ("shut@kvm1",)),
+    "a DNS question in a closed segment": ("shut2.eth0", lambda w: question(w, "shut2.eth0", "shut@kvm2"), ("shut@kvm2",)),
     "a DHCP request where there is no DHCP": ("mute1.eth0", lambda w: discover(w, "mute1.eth0"), ()),
     "a router solicitation where nobody advertises": (
         "mute1.eth0", lambda w: router_solicitation(w, "mute1.eth0"), ("mute2.eth0", "mute3.eth0")

@@ -54,7 +54,7 @@ def steps(host: Host, now: Wanted) -> list[s.Step]:
 
 
 def test_each_segment_that_has_something_to_say_has_a_process_of_its_own_and_is_left_alone_then(host: Host) -> None:
-    assert set(host.answering) == {"office", "six", "auto"}
+    assert set(host.answering) == {"office", "six", "auto", "shut"}
     assert host.plan(wanted()).actions == []
     said = {key: json.loads(text) for key, text in states(wanted(), host.observe(), {}).items()}
     assert {said[f"service/{segment}"]["state"] for segment in ("office", "six", "auto", "mute")} == {"wired"}
@@ -97,14 +97,14 @@ def test_a_strangers_lease_of_an_address_that_becomes_a_guests_ends(host: Host) 
 def test_a_segment_that_says_nothing_any_more_has_no_process(host: Host) -> None:
     silent = SERVED.replace("auto: {mode: isolated,", "auto: {ra: false, mode: isolated,")
     assert s.StopAnswering("auto") in steps(host, wanted(silent))
-    assert set(host.answering) == {"office", "six"}
+    assert set(host.answering) == {"office", "six", "shut"}
 
 
 def test_nothing_is_started_on_a_port_that_cannot_be_had() -> None:
     host = Host()
     only = {key: one for key, one in wanted().items() if key != "service/office"}
     host.converge(only)
-    assert set(host.answering) == {"six", "auto"}
+    assert set(host.answering) == {"six", "auto", "shut"}
 
 
 def test_leases_are_reported_by_address_and_change_with_them_alone(host: Host) -> None:

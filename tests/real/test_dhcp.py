@@ -19,8 +19,7 @@ from tests.real.trace import packet_text
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import mac_number
-from weft.apps.meters import numbers
-from weft.apps.view import view
+from weft.apps.leases import REQUESTS
 from weft.apps.world import World
 from weft.cli.stores import look
 from weft.topology.server import default_target
@@ -124,6 +123,11 @@ def stranger(here: Lab, guest: str, mac: str, nic: str = "odd0") -> Iterator[str
         here.exec(guest, "ip", "link", "del", nic)
 
 
+def test_an_answer_enters_a_closed_segment(here: Lab, udhcpc_script: Path) -> None:
+    assert udhcpc(here, udhcpc_script, "shut1", "eth0").get("ip") == "10.0.7.4"
+    assert dig(here, "shut1", "@10.0.7.1", "shut2") == ("NOERROR", ["10.0.7.5"])
+
+
 @pytest.mark.parametrize(("guest", "address"), [("web1", "192.168.122.10"), ("web2", "192.168.122.11")])
 def test_a_guest_of_the_model_gets_its_address_and_what_goes_with_it(here: Lab, udhcpc_script: Path, guest: str, address: str) -> None:
     given = udhcpc(here, udhcpc_script, guest, "eth0")
@@ -203,6 +207,16 @@ def test_guests_are_known_by_name_on_every_host(here: Lab, guest: str, question:
     assert dig(here, guest, *question) == ("NOERROR", answer)
 
 
+def test_a_strangers_own_name_is_known_where_it_is_and_takes_nobodys(here: Lab, udhcpc_script: Path) -> None:
+    with stranger(here, "odd1", "0e:00:00:00:00:88") as nic:
+        address = udhcpc(here, udhcpc_script, "odd1", nic, "-x", "hostname:visitor")["ip"]
+        assert dig(here, "web1", "@192.168.122.1", "visitor") == ("NOERROR", [address])
+    for taken, answer in (("web2", ["192.168.122.11"]), ("wpad", [])):
+        with stranger(here, "odd1", "0e:00:00:00:00:89") as nic:
+            assert udhcpc(here, udhcpc_script, "odd1", nic, "-x", f"hostname:{taken}").get("ip")
+            assert dig(here, "web1", "@192.168.122.1", taken)[1] == answer
+
+
 def test_an_isolated_segment_knows_its_guests_and_nothing_else(here: Lab) -> None:
     assert dig(here, "web1", "@fd00:9::1", "example.org")[0] == "REFUSED"
     status, answer = dig(here, "web1", "@fd00:9::1", "odd1")
@@ -278,9 +292,10 @@ def test_a_lease_is_shown_with_its_guest_and_a_strangers_on_a_line_of_its_own(he
 def dropped(here: Lab, walked: World, endpoint: str) -> int:
     """Packets that the meter of an endpoint's requests has dropped."""
     fabric = walked.fabric
-    members = {name: [one for one in fabric.endpoints.values() if one.segment == name] for name in fabric.segments}
-    host = fabric.hosts[fabric.endpoints[endpoint].host]
-    number = numbers(view(fabric, host, facts({}), members))[f"serve/{endpoint}"]
+    one = fabric.endpoints[endpoint]
+    host = fabric.hosts[one.host]
+    meters = Compiler().compile(fabric, facts({}))[host.dpid].meters
+    number = next(meter.number for meter in meters if one.path in meter.why and meter.rate == REQUESTS)
     said = here.ovs(host.name, "ovs-ofctl", "-OOpenFlow14", "meter-stats", host.bridge, f"meter={number}")
     found = re.search(r"0: packet_count:(\d+)", said)
     assert found, said
