@@ -18,7 +18,7 @@ from tests.real.test_trace import once, within
 from tests.real.trace import packet_text
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
-from weft.apps.flow import mac_number
+from weft.apps.flow import Ct, mac_number
 from weft.apps.leases import REQUESTS
 from weft.apps.world import World
 from weft.cli.stores import look
@@ -68,7 +68,11 @@ def test_a_real_switch_meets_the_flows_that_the_walk_met(here: Lab, walked: Worl
     host = walked.fabric.hosts[walked.fabric.endpoints[name].host]
     port = walked.fabric.endpoints[name].port
     traced = here.ovs(host.name, "ovs-appctl", "ofproto/trace", host.bridge, packet_text(packet(walked), port))
-    assert within(traced, host.bridge) == once(walk, f"{host.name}/{host.bridge}")
+    met = once(walk, f"{host.name}/{host.bridge}")
+    tracked = [hop.flow.cookie for hop in walk.hops if hop.flow and any(isinstance(action, Ct) for action in hop.flow.actions)]
+    if tracked:  # a trace does not know what a connection's first packet was (ct_nw_dst): it is asked until there
+        met, traced = met[: met.index(tracked[0]) + 1], traced.partition("\nrecirc(")[0]
+    assert within(traced, host.bridge) == met
 
 
 def place_of(here: Lab, station: str) -> Place:
