@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -92,13 +92,14 @@ class Club:
         self.lab = here
         self.listening = {name: self._start(name, LISTEN) for name in CLUB}
         self._words = 0
+        self._said = dict.fromkeys(CLUB, b"")
 
     def _start(self, name: str, code: str, *args: str) -> subprocess.Popen[str]:
         space = ("ip", "netns", "exec", f"weft.{self.lab.fabric}.{name}")
         command = [*space, sys.executable, "-c", code, *args]
         started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert started.stdout
-        started.stdout.readline()
+        started.stdout.readline()  # all there is until it hears something
         os.set_blocking(started.stdout.fileno(), False)
         return started
 
@@ -127,7 +128,10 @@ class Club:
     def _more(self, name: str, words: set[str]) -> set[str]:
         out = self.listening[name].stdout
         assert out
-        words |= set((out.read() or "").split())
+        with suppress(BlockingIOError):
+            self._said[name] += os.read(out.fileno(), 1 << 16)
+        *lines, self._said[name] = self._said[name].split(b"\n")
+        words |= {line.decode() for line in lines}
         return words
 
     def until(self, sender: str, group: str, names: set[str]) -> None:
