@@ -140,7 +140,7 @@ class Agent:
         else:
             seen = await self._observe(wanted)
         self._stuck = self._stuck + 1 if planned.actions else 0
-        self._health.want(service_namespace(fabric, self._place.host), wanted)
+        self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"])
         await self._report(row, states(wanted, seen, failures | self._health.states))
 
     def _heard(self) -> None:

@@ -6,6 +6,7 @@ nothing holds nobody up.
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,15 +39,22 @@ class Health:
         self._asked: dict[str, tuple[MemberSpec, asyncio.Task[None]]] = {}
         self._pings = ThreadPoolExecutor(PINGS, "pings")
 
-    def want(self, namespace: str, wanted: Mapping[str, Spec]) -> None:
-        """Asks these members from now on, from the services' namespace, and no others."""
+    def want(self, namespace: str, wanted: Mapping[str, Spec], told: Mapping[str, str]) -> None:
+        """Asks these members from now on, from the services' namespace, and no others. `told`: what was reported before this agent began,
+        which holds until it is known better."""
         members = {key: spec for key, spec in wanted.items() if isinstance(spec, MemberSpec)}
         for key in [key for key, (spec, _) in self._asked.items() if members.get(key) != spec]:
             self._asked.pop(key)[1].cancel()
             self.states.pop(key, None)
         for key, spec in members.items():
             if key not in self._asked:
+                self._remember(key, told)
                 self._asked[key] = spec, asyncio.create_task(self._ask(key, spec, namespace))
+
+    def _remember(self, key: str, told: Mapping[str, str]) -> None:
+        before = json.loads(told.get(key, "{}"))
+        if before.get("state") == "failed":
+            self.states[key] = "failed", before.get("reason", "")
 
     def stop(self) -> None:
         for _, task in self._asked.values():

@@ -15,7 +15,7 @@ The client keeps its own address. An endpoint that is dead is not chosen, and no
 with it. While none lives, the gateway's kernel refuses. Source: ovs-actions(7) ct, learn and group; RFC 4787 for hairpins.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import chain
@@ -75,7 +75,7 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, Unit, View
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Segment, VirtualService
+from weft.topology.model import Address, Endpoint, Fabric, Segment, VirtualService
 from weft.topology.names import LEARNED_COOKIES
 
 HAIRPIN, PORT, OWN = 140, 130, 100
@@ -193,6 +193,11 @@ def shares(here: View) -> Iterator[Share]:
         local = tuple(member for member in members if member.endpoint.host == here.host.name)
         if near:
             yield Share(service, segment, members, living, local, tuple(near))
+
+
+def members_of(fabric: Fabric, hosts: Collection[str]) -> frozenset[tuple[str, str]]:
+    """Service and endpoint of all members on some hosts: whom nobody asks when a host is gone, and who are gone with it."""
+    return frozenset((service.name, name) for service in fabric.services for name in service.members if fabric.endpoints[name].host in hosts)
 
 
 def address_field(address: Address, side: str) -> str:

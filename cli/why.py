@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 COOKIE = re.compile(r"(?:^|.*\bcookie=)(0x[0-9a-fA-F]+|[0-9a-fA-F]{16}$)")
 """A cookie alone, or somewhere in a flow."""
 BASE = "laid by the agent: an uplink bridge switches whatever becomes of the controller"
-LEARNED = "learned by the switch itself: where a MAC that the model does not know was last seen"
+LEARNED = "learned by the switch itself: where a MAC that the model does not know was last seen, or which member of a service a client had"
 
 
 @app.command()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from weft.apps.compile import Compiler
 from weft.apps.facts import Facts, expired, facts
 from weft.apps.flow import Program
+from weft.apps.sharing import members_of
 from weft.apps.strangers import strangers
 from weft.apps.why import switches
 from weft.controller.audits import Audits
@@ -31,7 +32,7 @@ from weft.topology.ovsdb import Client, OvsdbError
 from weft.topology.replica import Change, Replica
 from weft.topology.reports import Fenced, SwitchReport, claim, report_switches
 from weft.topology.resolve import resolve
-from weft.topology.store import WATCHES, Intent, snapshot
+from weft.topology.store import WATCHES, Intent, Snapshot, snapshot
 
 log = logging.getLogger("weft.fabric")
 
@@ -39,6 +40,9 @@ RETRY = 0.5
 """Seconds between attempts to reach a store that is away."""
 CLOCK = 60
 """Seconds after which the clock is looked at again while a policy has a time to end."""
+
+PULSE = 5
+"""Seconds between two looks at who was heard of lately, where services have members."""
 
 
 class Loom:
@@ -97,7 +101,7 @@ class Loom:
         try:
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._until_expiry())
+                    await asyncio.wait_for(self._woken.wait(), self._patience())
                 self._woken.clear()
                 if self._weave():
                     controller.serial = self._serial
@@ -112,6 +116,11 @@ class Loom:
         """Each hears what its own tables send."""
         audit, snoop = self._audits.answer_for(connection), self._snooper.answer_for(connection)
         return lambda data, begin, end: audit(data, begin, end) + snoop(data, begin, end)
+
+    def _patience(self) -> float | None:
+        """Seconds until something may have changed that nobody tells: a policy's time is over, a host that has members is gone."""
+        pulse = PULSE if self._fabric and self._fabric.services else None
+        return min((some for some in (self._until_expiry(), pulse) if some is not None), default=None)
 
     def _until_expiry(self) -> float | None:
         """Seconds until a policy's time is over; the clock may be set meanwhile, so never long."""
@@ -138,7 +147,8 @@ class Loom:
         if fresh and not self._read(intent):
             return False
         known = facts(now.states, expired(self._fabric, datetime.now(UTC)) if self._fabric else frozenset())
-        known = replace(known, joined=self._snooper.joined, routers=self._snooper.routers)
+        dead = known.dead | self._gone_with_hosts(now)
+        known = replace(known, dead=dead, joined=self._snooper.joined, routers=self._snooper.routers)
         if not fresh and known == self._facts:
             return False
         for name in sorted(known.expired - self._facts.expired):
@@ -151,6 +161,12 @@ class Loom:
             self._snooper.follow(self._fabric.segments.values(), endpoints, bridges)
             self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}
         return True
+
+    def _gone_with_hosts(self, now: Snapshot) -> frozenset[tuple[str, str]]:
+        """Members behind shared addresses on hosts of which neither the agent nor the switch was heard of lately: nobody asks them."""
+        hosts = self._fabric.hosts.values() if self._fabric and self._fabric.services else ()
+        gone = {host.name for host in hosts if self._states.get(host.dpid) is None and not now.alive(host.name)}
+        return members_of(self._fabric, gone) if self._fabric and gone else frozenset()
 
     def _read(self, intent: Intent) -> bool:
         self._intent = intent

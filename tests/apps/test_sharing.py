@@ -14,6 +14,7 @@ from weft.apps.compile import Compiler, check_program
 from weft.apps.flow import Group
 from weft.apps.packet import Packet
 from weft.apps.pipeline import STICKY
+from weft.apps.sharing import members_of
 from weft.apps.world import Delivery, World
 
 SHOP = (
@@ -253,3 +254,19 @@ def test_a_closed_segment_lets_in_by_a_shared_address_whom_a_policy_lets_in() ->
         assert back.station.name == client and ends(back.packet)[0] == "192.168.122.200"
     for client in ("near.eth0", "far.eth0"):
         assert shop.world.send(client, shop.packet(client, "192.168.122.200", 80)).to == ()
+
+
+def test_a_host_that_is_gone_takes_its_members_along() -> None:
+    made = fabric(SHOP)
+    gone = members_of(made, {"kvm2"})
+    assert {member for service, member in gone if service == "shop"} == {"web2.eth0", "web3.eth0"}
+    shop = Shop(*gone)
+    assert {shop.connect("near.eth0", "192.168.122.200", source_port=n).station.name for n in range(40000, 40010)} == {"web1.eth0"}
+
+
+def test_the_gateway_may_ask_members_of_a_closed_segment_whether_they_live() -> None:
+    shop = Shop(text=SHOP.replace("office: {mode: routed,", "office: {mode: routed, policy: closed,"))
+    gateway, web = shop.world.stations["office@kvm1"], shop.world.stations["web1.eth0"]
+    probe = p.segment_of("tcp", gateway.mac, web.mac, gateway.own[0], web.own[0], 40000, 8080)
+    (asked,) = shop.world.send("office@kvm1", probe).delivered
+    assert shop.answer(asked).station == gateway

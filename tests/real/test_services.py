@@ -1,5 +1,7 @@
 """A shared address with real connections: spread, kept, taken from the dead, answered as asked; and the walk tells the truth of it."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ import pytest
 from tests.real.labs import ROOT, Lab, lab
 from tests.real.test_trace import once, within
 from tests.real.trace import packet_text
+from weft.agents import lab as labs
+from weft.agents import processes
 from weft.apps import packet as p
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
@@ -203,6 +207,21 @@ def test_a_dead_member_is_taken_out_its_clients_go_elsewhere_and_it_comes_back(s
     finally:
         staying.kill()
         staying.communicate()
+
+
+def test_an_agent_that_starts_again_takes_no_dead_member_for_a_living_one(shop: Shop) -> None:
+    shop.stop("web1")
+    try:
+        shop.until({"web2", "web3"})
+        os.kill(shop.lab.pid("kvm1/agent"), signal.SIGKILL)
+        here = labs.read(shop.lab.fabric)
+        assert here
+        processes.start(next(one for one in here.processes if one.name == "kvm1/agent"), here.fabric, here.folder)
+        for _ in range(8):
+            assert "web1" not in {who for who, *_ in shop.ask("client", SHOP, 10)}
+    finally:
+        shop.serve("web1")
+    shop.until({*WEBS})
 
 
 def test_while_no_member_lives_the_address_refuses(shop: Shop) -> None:
