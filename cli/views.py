@@ -223,8 +223,11 @@ def services(seen: Seen) -> Iterator[Row]:
 
 
 def _member(seen: Seen, service: str, name: str) -> tuple[str, ...]:
-    """Endpoint, ``alive``, ``dead`` or ``waiting``, and why it is dead."""
-    state, reason = seen.state(seen.fabric.endpoints[name].host, f"member/{service}/{name}")
+    """Endpoint, ``alive``, ``dead``, ``waiting`` or ``unknown``, and why it is dead or unknown."""
+    host = seen.fabric.endpoints[name].host
+    if not seen.alive.get(host):
+        return name, "unknown", f"(nothing was heard of the agent of {host} lately)"
+    state, reason = seen.state(host, f"member/{service}/{name}")
     words = {"wired": "alive", "failed": "dead"}
     return (name, words.get(state, state), *((f"({reason})",) if state == "failed" else ()))
 
