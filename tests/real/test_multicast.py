@@ -36,7 +36,11 @@ hosts:
   kvm2: {address: 10.10.10.2/24, uplinks: {physnet: {nics: [ens224]}}}
 segments:
   club: {mode: isolated, subnets: [10.0.9.0/24, "fd00:9::/64"], ra: false, multicast: snoop}
+  lan: {mode: bridged, uplink: physnet, vlan: 5, multicast: snoop}
 guests:
+  l1: {host: kvm1, nics: [{segment: lan, ip: 10.5.0.1/24}]}
+  l2: {host: kvm1, nics: [{segment: lan, ip: 10.5.0.2/24}]}
+  l3: {host: kvm2, nics: [{segment: lan, ip: 10.5.0.3/24}]}
   a1: {host: kvm1, nics: [{segment: club}]}
   a2: {host: kvm1, nics: [{segment: club}]}
   a3: {host: kvm1, nics: [{segment: club}]}
@@ -44,6 +48,7 @@ guests:
   b2: {host: kvm2, nics: [{segment: club}]}
 """
 CLUB = ("a1", "a2", "a3", "b1", "b2")
+LAN = ("l1", "l2", "l3")
 G4, G6 = "239.1.2.3", "ff15::123"
 HOLD = """
 import ipaddress, socket, struct, sys
@@ -90,9 +95,9 @@ class Club:
 
     def __init__(self, here: Lab) -> None:
         self.lab = here
-        self.listening = {name: self._start(name, LISTEN) for name in CLUB}
+        self.listening = {name: self._start(name, LISTEN) for name in (*CLUB, *LAN)}
         self._words = 0
-        self._said = dict.fromkeys(CLUB, b"")
+        self._said = dict.fromkeys(self.listening, b"")
 
     def _start(self, name: str, code: str, *args: str) -> subprocess.Popen[str]:
         space = ("ip", "netns", "exec", f"weft.{self.lab.fabric}.{name}")
@@ -121,7 +126,7 @@ class Club:
         for where, what in ((group, word), (everybody, last)):
             done = self.lab.exec(sender, sys.executable, "-c", SEND, where, what)
             assert done.returncode == 0, done.stderr
-        heard: dict[str, set[str]] = {name: set() for name in CLUB if name != sender}
+        heard: dict[str, set[str]] = {name: set() for name in (CLUB if sender in CLUB else LAN) if name != sender}
         wait_for(lambda: all([last in self._more(name, words) for name, words in heard.items()]), 10)  # noqa: C419  all are read
         return {name for name, words in heard.items() if word in words}
 
@@ -171,6 +176,26 @@ def test_who_joined_gets_it_and_who_left_does_not(club: Club, group: str) -> Non
             club.until("a1", group, {"a2", "a3", "b1"})
         club.until("a1", group, {"a2", "b1"})
     club.until("a1", group, set())
+
+
+@pytest.mark.parametrize(("group", "setting"), [(G4, "ipv4/conf/eth0/force_igmp_version=2"), (G6, "ipv6/conf/eth0/force_mld_version=1")])
+def test_older_kernels_are_understood(club: Club, group: str, setting: str) -> None:
+    key, _, value = setting.partition("=")
+    for version in (value, "0"):
+        done = club.lab.exec("a3", "sh", "-c", f"echo {version} > /proc/sys/net/{key}")
+        assert done.returncode == 0, done.stderr
+        with club.joined("a3", "b2"):
+            club.until("a1", group, {"a3", "b2"})
+        club.until("a1", group, set())
+
+
+def test_guests_on_the_wire_get_what_they_joined_wherever_they_are(club: Club) -> None:
+    with club.joined("l3", groups=(G4,)):
+        club.until("l1", G4, {"l3"})
+        with club.joined("l2", groups=(G4,)):
+            club.until("l1", G4, {"l2", "l3"})
+            club.until("l3", G4, {"l2"})
+        club.until("l1", G4, {"l3"})
 
 
 def test_what_nobody_on_a_host_joined_does_not_cross_the_tunnel(club: Club) -> None:
