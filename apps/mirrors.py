@@ -70,7 +70,7 @@ def _copy(fabric: Fabric, mirror: Mirror) -> Copy | None:
     target = fabric.endpoints[mirror.to]
     if target.host == source.host:
         return Copy(mirror.path, target.port, tag=target.tag)
-    fits = tunnel_mtu(fabric.overlay, fabric.hosts[source.host])
+    fits = min(tunnel_mtu(fabric.overlay, fabric.hosts[name]) for name in (source.host, target.host))
     cut = fits + ETHERNET if fabric.segments[source.segment].mtu > fits else None
     return Copy(mirror.path, names.tunnel_port(target.host), mirror.id, cut)
 

@@ -151,7 +151,7 @@ def _detail(spec: Spec) -> str:
         case UplinkSpec():
             return f"bridge {spec.bridge} with {spec.nic}, address {spec.address}"
         case TunnelSpec():
-            return f"{spec.type} to {spec.remote}"
+            return f"{spec.type} to {spec.remote}, watched by {spec.watch}"
         case ServiceSpec():
             return f"gateway {', '.join(spec.addresses)}"
         case HostWaySpec():

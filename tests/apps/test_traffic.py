@@ -10,6 +10,7 @@ from weft.apps import packet as p
 from weft.apps.compile import Compiler
 from weft.apps.flow import Clone, Cut, Program, ToMeter
 from weft.apps.pipeline import VLAN_PRESENT
+from weft.apps.why import source
 from weft.apps.world import World
 
 
@@ -92,3 +93,30 @@ def test_guests_have_the_mtu_that_the_overlay_leaves(overlay: str, mtu: int) -> 
     assert made.overlay == overlay
     assert made.segments["db"].mtu == mtu
     assert made.segments["lan"].mtu == 1500
+
+
+def test_a_mirror_shows_what_passed_and_nothing_that_a_policy_kept_from_the_guest() -> None:
+    here = world(TRAFFIC.replace("subnets: [10.0.9.0/24]", "subnets: [10.0.9.0/24], policy: closed"))
+    sends, gets = (CASES[name] for name in ("what it sends to another host", "what it gets by the tunnel that its copies leave by"))
+    assert sorted(here.send(sends.sender, packet(here, sends)).to) == ["ids1.eth0", "ids2.eth0"]
+    assert here.send(gets.sender, packet(here, gets)).to == ()
+
+
+def test_a_forged_packet_is_not_copied(here: World) -> None:
+    sent = packet(here, CASES["what it sends to another host"])
+    assert here.send("a.eth0", {**sent, "ip_src": sent["ip_src"] + 1}).to == ()
+
+
+def test_a_line_of_the_file_is_behind_every_copy_and_every_limit() -> None:
+    made = fabric(TRAFFIC)
+    lines = {mirror.path: mirror.source for mirror in made.mirrors} | {qos.path: qos.source for qos in made.qos}
+    assert all(source(made, path) == line for path, line in lines.items())
+    said = {path for flow in programs(TRAFFIC)[0].flows() for path in flow.why}
+    assert said >= {"mirrors/near", "mirrors/far", "mirrors/wire", "mirrors/lan", "qos/0", "qos/1", "qos/2", "qos/4"}
+
+
+def test_multicast_that_is_snooped_is_copied_and_limited_like_any() -> None:
+    here = world(TRAFFIC.replace("subnets: [10.0.9.0/24]", "subnets: [10.0.9.0/24], multicast: snoop"))
+    for name in ("multicast that it gets", "multicast that it sends"):
+        case = CASES[name]
+        assert Counter(here.send(case.sender, packet(here, case)).to) == Counter(list(case.gets))
