@@ -99,3 +99,11 @@ EXPIRED = "Control Detection Time Expired"
 )
 def test_a_link_is_up_when_the_other_end_is_heard(spec: TunnelSpec, health: Health, said: tuple[str, str]) -> None:
     assert link_state(spec, health) == said
+
+
+def test_a_tunnel_of_another_kind_is_made_anew_and_watched_again() -> None:
+    host = Host()
+    for kind in ("geneve", "gre"):
+        host.converge(wanted(overlay=f"overlay: {{type: {kind}}}\n"))
+        assert host.ports["t.kvm2"].kind == kind
+        assert host.ports["t.kvm2"].health.bfd

@@ -198,3 +198,17 @@ def test_monitors_follow_the_file_and_leave_somebody_elses_alone(real: Lab) -> N
     real.ovs("kvm1", *mend.split())
     real.run("apply", real.file, "--store", default_target(real.fabric))
     assert there("NetFlow") == 2
+
+
+def test_a_changed_limit_is_the_switchs_and_a_removed_one_is_gone(real: Lab) -> None:
+    def rates() -> list[int]:
+        dumped = real.ovs("kvm1", "ovs-ofctl", "-OOpenFlow14", "dump-meters", "br-weft")
+        return sorted(int(rate) for rate in re.findall(r"rate=(\d+)", dumped))
+
+    assert rates() == [100, 200, 200]
+    again(real, lambda text: text.replace("direction: in, rate: 200kbit", "direction: in, rate: 5mbit"))
+    assert rates() == [100, 200, 5000]
+    again(real, lambda text: text.replace(", rate: 100kbit, burst: 100kbit, dscp: 10", ", dscp: 10"))
+    assert rates() == [200, 200]
+    again(real, str)
+    assert rates() == [100, 200, 200]
