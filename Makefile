@@ -30,6 +30,7 @@ test: setup check real  ## all of CI
 vm:  ## the shop and a NAT network on Debian's own kernel and its kernel datapath, under QEMU
 	@tools/setup vm
 	tests/vm/run
+	tests/vm/run tests/vm/traffic
 
 bench:  ## figures beside those of peers, measured in the same run (root)
 	@tools/setup bench
