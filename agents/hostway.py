@@ -50,7 +50,8 @@ def _settings(step: SetHostWay) -> Iterator[str]:
 
 
 def _table(step: SetHostWay, comment: str) -> str:
-    masked = "".join(f'{"ip6" if ":" in n else "ip"} saddr {n} oifname != "{step.port}" masquerade\n' for n in step.networks)
+    own = str(HOST_WAY[0].network)
+    masked = "".join(f'{"ip6" if ":" in n else "ip"} saddr {n} oifname != "{step.port}" masquerade\n' for n in (own, *step.networks))
     return f"""
 table inet {TABLE} {{ }}
 delete table inet {TABLE}

@@ -315,7 +315,9 @@ def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
         return
     uplinks = [spec for spec in able.values() if isinstance(spec, UplinkSpec)]
     ways = tuple(way for spec in uplinks if (way := way_out(spec, able, seen)))
-    step = s.SetServices(namespace, segments, ways)
+    through = any(segment.uplink == HOST_UPLINK for segment in segments)
+    host_way = next((spec.port for spec in able.values() if through and isinstance(spec, HostWaySpec)), "")
+    step = s.SetServices(namespace, segments, ways, host_way)
     if seen.services != step.digest:
         yield Action("change", namespace, "routing and addresses of the services", step)
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from weft.agents.links import inside
 from weft.agents.steps import Served, SetServices, Way
 from weft.topology.errors import WeftError
-from weft.topology.names import ECHO, ECHO6, HAIRPIN, HAIRPIN6, exit_link_local
+from weft.topology.model import HOST_UPLINK
+from weft.topology.names import ECHO, ECHO6, HAIRPIN, HAIRPIN6, HOST_WAY, HOST_WAY_6, exit_link_local
 
 FIRST_TABLE = 100
 """Routing table of the first uplink."""
@@ -45,6 +46,7 @@ def set_services(step: SetServices) -> None:
     _run(step.namespace, "sh", "-ec", "\n".join(_settings(step)))
     for way in step.ways:
         _ip(step.namespace, (*_way(way), *_stale_addresses(way, step.namespace)))
+    _ip(step.namespace, _to_host(step))
     for version in FAMILIES:
         wanted = dict(_routes(version, step))
         lines = [f"route replace {route.network} {how} table {route.table} proto {OURS}" for route, how in wanted.items()]
@@ -60,7 +62,8 @@ def _settings(step: SetServices) -> Iterator[str]:
     yield f"ip addr replace {ECHO}/32 dev lo"  # dnsmasq asks the host's resolvers from here: such answers come back
     for key, value in (("ipv4/ip_forward", 1), ("ipv6/conf/all/forwarding", 1)):
         yield f"echo {value} > /proc/sys/net/{key}"
-    for name in ("all", "default", *(segment.inside for segment in step.segments), *(way.inside for way in step.ways)):
+    outward = [*(way.inside for way in step.ways), *([step.host_way] if step.host_way else ())]
+    for name in ("all", "default", *(segment.inside for segment in step.segments), *outward):
         for key, value in (("rp_filter", 0), ("send_redirects", 0), ("arp_ignore", 1), ("arp_announce", 2)):
             yield f"echo {value} > /proc/sys/net/ipv4/conf/{name}/{key}"
         yield f"echo 0 > /proc/sys/net/ipv6/conf/{name}/accept_dad"
@@ -70,6 +73,14 @@ def _settings(step: SetServices) -> Iterator[str]:
         for version in FAMILIES:
             for key, value in NEIGHBOURS:
                 yield f"echo {value} > /proc/sys/net/ipv{version}/neigh/{way.inside}/{key}"
+
+
+def _to_host(step: SetServices) -> Iterator[str]:
+    """The namespace's end of the link to its host."""
+    if step.host_way:
+        yield f"link set dev {step.host_way} up"
+        yield f"addr replace {HOST_WAY[1]} dev {step.host_way}"
+        yield f"addr replace {HOST_WAY_6[1]} dev {step.host_way} nodad"
 
 
 def _own(way: Way, version: int) -> IPv4Interface | IPv6Interface | None:
@@ -113,6 +124,9 @@ def _routes(version: int, step: SetServices) -> Iterator[tuple[Route, str]]:
         device = f"dev {segment.inside}"
         for network in _of(version, (str(ip_interface(address).network) for address in segment.addresses)):
             yield from ((Route(table, network), device) for table in tables)
+    if step.host_way:
+        via = str(HOST_WAY[0].ip if version == 4 else HOST_WAY_6[0].ip)
+        yield from ((Route(table, "default"), f"via {via} dev {step.host_way}") for table in ("main", str(_tables(step)[HOST_UPLINK])))
     for way in step.ways:
         yield from _by_way(version, way, ("main", str(_tables(step)[way.uplink])) if way.uplink in _tables(step) else ("main",))
     for segment in _joined(step):
@@ -199,7 +213,7 @@ def _nft(step: SetServices, comment: str) -> str:
     """
     names = _set(f'"{segment.inside}"' for segment in step.segments)
     joined = _set(f'"{segment.inside}"' for segment in _joined(step))
-    ways = {way.uplink: way.inside for way in step.ways}
+    ways = {way.uplink: way.inside for way in step.ways} | ({HOST_UPLINK: step.host_way} if step.host_way else {})
     pairs = [(segment.inside, ways[segment.uplink]) for segment in step.segments if segment.uplink in ways]
     let = [f'iifname "{one}" oifname "{other}" accept; iifname "{other}" oifname "{one}" accept' for one, other in pairs]
     let += [f'iifname {joined} oifname "{s.inside}" accept' for s in step.segments if s.mode == "routed"]

@@ -193,6 +193,8 @@ class SetServices:
     namespace: str
     segments: tuple[Served, ...]
     ways: tuple[Way, ...]
+    host_way: str = ""
+    """The interface that leads to the host itself, for what leaves by whatever way that goes; empty: nothing does."""
 
     @property
     def digest(self) -> str:

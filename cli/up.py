@@ -51,7 +51,7 @@ def up(
     if os.geteuid():
         raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
     own = host_name(this_host())
-    proposal = propose(file or str(default_file(own)), lab=False)
+    proposal = propose(file or str(default_file(host or own)), lab=False)
     host = host or (own if own in proposal.fabric.hosts or len(proposal.fabric.hosts) != 1 else next(iter(proposal.fabric.hosts)))
     if host not in proposal.fabric.hosts:
         raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')

@@ -16,6 +16,9 @@ Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 Mode = Literal["nat", "routed", "bridged", "isolated"]
 
+HOST_UPLINK = "host"
+"""As the uplink of a nat segment: no physical network of the fabric, but whatever way the host itself goes, behind its own address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -128,8 +131,10 @@ class Segment:
         return (*(subnet.network for subnet in self.subnets), *(route.to for route in self.routes))
 
     def routed_on(self, host: "Host") -> bool:
-        """Has its router on a host even without a guest there: where its uplink is, since a route may lead to any host of it."""
-        return self.mode == "routed" and self.uplink in host.uplinks
+        """Has its router on a host even without a guest there: where its uplink is, since a route may lead to any host of it; and where a
+        guest that the file does not name may ask for an address."""
+        wired = self.uplink in (None, HOST_UPLINK) or self.uplink in host.uplinks
+        return wired and (self.mode == "routed" or (self.dhcp is not None and bool(self.dhcp.ranges)))
 
     @property
     def joined(self) -> bool:
@@ -169,10 +174,6 @@ class Host:
     @property
     def path(self) -> str:
         return f"hosts/{self.name}"
-
-
-HOST_UPLINK = "host"
-"""As the uplink of a nat segment: no physical network of the fabric, but whatever way the host itself goes, behind its own address."""
 
 
 def underlay_uplink(host: Host) -> Uplink | None:

@@ -10,7 +10,8 @@ def warnings(fabric: Fabric) -> Iterator[str]:
     """One line each, with file and line."""
     inhabited = {endpoint.segment for endpoint in fabric.endpoints.values()}
     for segment in fabric.segments.values():
-        if segment.name not in inhabited:
+        expects = segment.dhcp is not None and segment.dhcp.ranges  # guests that the file does not name
+        if segment.name not in inhabited and not expects:
             yield f'{segment.source}: segment "{segment.name}": no guest is in it'
     for guest in fabric.guests.values():
         seen: set[str] = set()

@@ -38,8 +38,8 @@ def host() -> Iterator[Alone]:
         try:
             yield machine
         finally:
-            running.kill()
-            running.communicate()
+            machine.run("kill -TERM $(pgrep -xf '.*weft up .*')")
+            running.communicate(timeout=30)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
