@@ -59,8 +59,10 @@ table inet {TABLE} {{
   comment "{comment}"
   chain forward {{ type filter hook forward priority filter;
     oifname "{step.port}" ct state established,related accept
-    oifname "{step.port}" drop }}
+    oifname "{step.port}" drop
+  }}
   chain post {{ type nat hook postrouting priority srcnat;
-    {masked} }}
+    {masked}
+  }}
 }}
 """

@@ -7,9 +7,8 @@ from weft.topology.hostrow import DhcpSpec, Spec
 from weft.topology.model import HOST_UPLINK, Address, Fabric, Host, Segment
 
 
-def dhcp_rows(fabric: Fabric, host: Host) -> Iterator[tuple[str, Spec]]:
-    """For the segments with members on this host."""
-    here = {endpoint.segment for endpoint in fabric.endpoints.values() if endpoint.host == host.name}
+def dhcp_rows(fabric: Fabric, host: Host, here: set[str]) -> Iterator[tuple[str, Spec]]:
+    """For the segments that this host has to do with, which `here` names."""
     place = list(fabric.hosts).index(host.name)
     for name, segment in fabric.segments.items():
         if segment.answers and name in here:

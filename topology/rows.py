@@ -35,9 +35,11 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= (_uplink(fabric, host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
         if tunnels:
             row |= _tunnels(fabric, host, mpids)
-        row |= _services(fabric, host, local[name])
+        here = {endpoint.segment for endpoint in local[name]}
+        here |= {segment.name for segment in fabric.segments.values() if segment.routed_on(host)}
+        row |= _services(fabric, host, here)
         row |= _host_way(fabric, host)
-        row |= dhcp_rows(fabric, host)
+        row |= dhcp_rows(fabric, host, here)
         row |= _endpoints(fabric, host, local[name])
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
@@ -86,9 +88,7 @@ def _monitors(fabric: Fabric, host: Host) -> Iterator[Row]:
             yield f"monitor/{kind}", MonitorSpec(kind, target, fabric.monitor.sampling, agent, bridges)
 
 
-def _services(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:
-    here = {endpoint.segment for endpoint in local}
-    here |= {name for name, segment in fabric.segments.items() if segment.routed_on(host)}
+def _services(fabric: Fabric, host: Host, here: set[str]) -> Iterator[Row]:
     for name, segment in fabric.segments.items():
         if segment.served and name in here:
             addresses = tuple(f"{subnet.gateway}/{subnet.network.prefixlen}" for subnet in segment.subnets)
