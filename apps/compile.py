@@ -53,6 +53,7 @@ class Compiler:
     def __init__(self) -> None:
         self._before: dict[tuple[str, ...], tuple[tuple[Any, ...], Made]] = {}
         self._now: dict[tuple[str, ...], tuple[tuple[Any, ...], Made]] = {}
+        self._law: Law | None = None
 
     def compile(self, fabric: Fabric, facts: Facts) -> dict[int, Program]:
         """The programs of all switches of the fabric, by datapath id."""
@@ -60,7 +61,7 @@ class Compiler:
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
         for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)
-        law = Law(fabric, facts)
+        self._law = law = Law(fabric, facts, self._law)
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():
             here = view(fabric, host, facts, members, law)

@@ -58,23 +58,71 @@ class Rule:
     """As the one who asks, seen from the one who is asked."""
     receivers: tuple[Terms, ...]
     """As the one who is asked, beyond the asker's own address space; who is in it judges for itself."""
+    asking: frozenset[str]
+    asked: frozenset[str]
+    """Endpoints, where they are named."""
+
+
+Known = tuple[tuple[Address | Network, tuple[str, ...]], ...]
+"""Addresses, each with the objects it comes from."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What addresses are, as seen from one address space: its own, and what is of the fabric but only reached by the wire."""
+
+    zone: int
+    gateways: Known
+    hosts: Known
+    inside: Known
+    elsewhere: Known
+
+
+class Crowd:
+    """All endpoints that any of several parties can be."""
+
+    def __init__(self, parties: Iterable[Party]) -> None:
+        said = list(parties)
+        self._words = {party.word for party in said}
+        self._segments = {party.segment for party in said}
+        self._names = {name for party in said for name in party.endpoints or ()}
+        self._networks = {party.network for party in said if party.network is not None}
+
+    def __contains__(self, endpoint: Endpoint) -> bool:
+        if "any" in self._words or endpoint.name in self._names or endpoint.segment in self._segments:
+            return True
+        if endpoint.attach == "host" and "host" in self._words:
+            return True
+        unknown = bool(self._networks) and not endpoint.addresses
+        return unknown or any(own in network for network in self._networks for own in addresses(endpoint))
 
 
 class Law:
-    """All policies in force, and whose connections are followed for them. Made anew for every compilation."""
+    """All policies in force, and whose connections are followed for them. Made anew for every compilation; what is equal to that of the
+    one before is the very same object, so that it is compared once and not for every host."""
 
-    def __init__(self, fabric: Fabric, facts: Facts) -> None:
+    def __init__(self, fabric: Fabric, facts: Facts, before: "Law | None" = None) -> None:
         self._fabric, self._facts = fabric, facts
         self._host_endpoints = [endpoint for endpoint in fabric.endpoints.values() if endpoint.attach == "host"]
+        self.members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
+        for endpoint in fabric.endpoints.values():
+            self.members[endpoint.segment].append(endpoint)
         self.zones = {
             name: FOLLOWED | number for name, number in names.allot("zone", {space(s) for s in fabric.segments.values()}, 15).items()
         }
-        joined = {endpoint.segment for endpoint in fabric.endpoints.values() if fabric.segments[endpoint.segment].joined}
-        self.joins = len(joined) > 1
-        in_force = [(place, p) for place, p in enumerate(fabric.policies) if p.name not in facts.expired]
-        self.rules = tuple(Rule(place, p, tuple(self._senders(p.sender)), tuple(self._receivers(p.receiver))) for place, p in in_force)
-        self._asked = [p.receiver for _, p in in_force]
-        self._asking = [(p.sender, p.receiver) for _, p in in_force]
+        inhabited = {name for name, found in self.members.items() if found} | {stranger.segment for stranger in facts.strangers}
+        self.joins = sum(segment.joined and segment.name in inhabited for segment in fabric.segments.values()) > 1
+        self._crowds: dict[str, Crowd] = {}
+        self._known: dict[str, Surroundings] = {}
+        self._last: dict[str, Surroundings] = before._known if before else {}
+        last: dict[str, Rule] = {rule.policy.name: rule for rule in before.rules} if before else {}
+        made = (self._rule(place, p) for place, p in enumerate(fabric.policies) if p.name not in facts.expired)
+        self.rules: tuple[Rule, ...] = tuple(last[rule.policy.name] if last.get(rule.policy.name) == rule else rule for rule in made)
+        self._asked = Crowd(rule.policy.receiver for rule in self.rules)
+
+    def _rule(self, place: int, policy: Policy) -> "Rule":
+        senders, receivers = tuple(self._senders(policy.sender)), tuple(self._receivers(policy.receiver))
+        return Rule(place, policy, senders, receivers, *(frozenset(party.endpoints or ()) for party in (policy.sender, policy.receiver)))
 
     @cached_property
     def hosts(self) -> tuple[Address, ...]:
@@ -87,25 +135,44 @@ class Law:
     def follows(self, endpoint: Endpoint) -> bool:
         """Whether a policy can concern an endpoint, or its segment has a rule of its own."""
         segment = self._fabric.segments[endpoint.segment]
-        if segment.closed or (segment.mode == "nat" and self.joins):
+        if segment.closed or (segment.mode == "nat" and self.joins) or endpoint in self._asked:
             return True
-        if any(self.means(party, endpoint) for party in self._asked):
-            return True
-        return any(self.means(asking, endpoint) and self._beyond(asked, segment) for asking, asked in self._asking)
-
-    def means(self, party: Party, endpoint: Endpoint) -> bool:
-        """Whether a party can be this endpoint."""
-        if party.endpoints is not None:
-            return endpoint.name in party.endpoints
-        if party.segment is not None:
-            return endpoint.segment == party.segment
-        if party.network is not None:
-            return not endpoint.addresses or any(own in party.network for own in addresses(endpoint))
-        return party.word == "any" or (party.word == "host" and endpoint.attach == "host")
-
-    def _beyond(self, party: Party, segment: Segment) -> bool:
-        """Whether a party can be somebody whom endpoints of `segment` do not meet in their own address space."""
         home = space(segment)
+        if home not in self._crowds:
+            policies = [rule.policy for rule in self.rules]
+            self._crowds[home] = Crowd(policy.sender for policy in policies if self._beyond(policy.receiver, home))
+        return endpoint in self._crowds[home]
+
+    def surroundings(self, home: Segment) -> "Surroundings":
+        """What there is in and around the address space of a segment."""
+        name = space(home)
+        if name not in self._known:
+            made = self._surroundings(home)
+            old = self._last.get(name)
+            self._known[name] = old if old is not None and old == made else made
+        return self._known[name]
+
+    def _surroundings(self, home: Segment) -> "Surroundings":
+        every = list(self._fabric.segments.values())
+        mates = [segment for segment in every if space(segment) == space(home)]
+        inside: list[tuple[Address | Network, tuple[str, ...]]] = []
+        elsewhere: list[tuple[Address | Network, tuple[str, ...]]] = []
+        for segment in every:
+            near = segment in mates
+            found = inside if near else elsewhere
+            if near or segment.mode == "routed":
+                found += [(subnet.network, (segment.path,)) for subnet in segment.subnets]
+            if segment.mode == "bridged":
+                found += [(i.ip, (e.path,)) for e in self.members[segment.name] for i in e.addresses]
+        own = {i.ip for segment in mates for e in self.members[segment.name] if e.attach == "host" for i in e.addresses}
+        hosts = sorted(own, key=lambda a: (a.version, int(a))) if home.mode == "isolated" else self.hosts
+        gates = tuple((address, (segment.path,)) for segment in mates for address in gateways(segment))
+        known = {address for address, _ in inside}
+        away = tuple(entry for entry in elsewhere if entry[0] not in known)
+        return Surroundings(self.zone(home), gates, tuple((a, ("pipeline",)) for a in hosts), tuple(inside), away)
+
+    def _beyond(self, party: Party, home: str) -> bool:
+        """Whether a party can be somebody whom endpoints of an address space do not meet in it."""
         if party.segment is not None:
             return space(self._fabric.segments[party.segment]) != home
         if party.endpoints is not None and party.said not in self._fabric.hosts:
@@ -151,7 +218,7 @@ class Law:
 
     def _members(self, side: str, segment: Segment) -> Iterator[Terms]:
         if not segment.subnets:
-            for endpoint in self._fabric.members(segment.name):
+            for endpoint in self.members[segment.name]:
                 yield from self._endpoint(side, endpoint)
             return
         where: Terms = {"ct_zone": self.zone(segment)} if segment.mode == "isolated" else {}
@@ -177,8 +244,10 @@ class Law:
                 yield from (interface.ip for interface in endpoint.addresses)
 
 
-def selves(party: Party, role: int, local: Iterable[tuple[Endpoint, Segment]]) -> Iterator[Terms]:
-    """A party as the end that is judged here: the one who asks (CLIENT) or is asked (SERVER), among the followed endpoints of a host."""
+def selves(rule: Rule, role: int, local: Iterable[tuple[Endpoint, Segment]]) -> Iterator[Terms]:
+    """Whom a policy means as the end that is judged here: the one who asks (CLIENT) or is asked (SERVER), among the followed endpoints of
+    a host."""
+    party, names = (rule.policy.receiver, rule.asked) if role == SERVER else (rule.policy.sender, rule.asking)
     if party.word == "any":
         yield {}
     elif party.network is not None:
@@ -188,7 +257,7 @@ def selves(party: Party, role: int, local: Iterable[tuple[Endpoint, Segment]]) -
     else:
         for endpoint, _ in local:
             of_host = party.word == "host" and endpoint.attach == "host"
-            if of_host or endpoint.name in (party.endpoints or ()):
+            if of_host or endpoint.name in names:
                 yield {SELF.field: (Port(endpoint.port), SELF.mask)}
 
 

@@ -19,7 +19,7 @@ services, conjunctive matches (ovs-fields(7), conj_id) cost the sum of them. Wha
 from collections.abc import Iterable, Iterator
 
 from weft.apps.admit import PIPELINE
-from weft.apps.fields import IP, IPV6, UDP
+from weft.apps.fields import IP, IPV6, UDP, ct_state
 from weft.apps.flow import (
     CONTROLLER,
     Action,
@@ -37,7 +37,7 @@ from weft.apps.flow import (
     match,
 )
 from weft.apps.packet import SYN
-from weft.apps.parties import DST, LINK_LOCAL, SRC, Rule, Terms, end, gateways, meet, selves, space
+from weft.apps.parties import DST, LINK_LOCAL, SRC, Rule, Surroundings, Terms, end, meet, selves, space
 from weft.apps.pipeline import (
     ANSWERS,
     AUDIT,
@@ -69,7 +69,7 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, Unit, View
 from weft.topology.errors import WeftError
-from weft.topology.model import Address, Endpoint, Network, Party, Segment, Service
+from weft.topology.model import Endpoint, Network, Segment, Service
 
 EXEMPT, SENT, RECEIVED = 60, 55, 50
 """Priorities in `protect`: never followed; what a followed endpoint sends; what it gets."""
@@ -83,7 +83,7 @@ CONTROLLER_METER = 0xFFFFFFFE
 """OFPM_CONTROLLER: the meter of packet-ins alone (OpenFlow 1.4.1, 7.3.4.1), so that nothing else is dropped by it."""
 ZONE = Bits("ct_zone", 0, 16)
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
-TRACKED: Terms = {"ct_state": "+trk-inv"}
+TRACKED: Terms = {"ct_state": ct_state("+trk-inv")}
 NEW: Terms = {"ct_state": "+trk+new-rel"}
 UNDER_WAY: tuple[Terms, ...] = tuple({**NEW, "eth_type": kind, "tcp_flags": (0, SYN)} for kind in (IP, IPV6))
 """TCP that began before its endpoint was followed: who asked is not known. It is not remembered, and each direction is judged by itself: were
@@ -106,7 +106,7 @@ def parts(here: View) -> Iterator[Part]:
         yield Part(("follow", endpoint.name), follow, (endpoint, segment, law.zone(segment)))
     segments = {segment.name: segment for _, segment in local}.values()
     for home in {space(segment): segment for segment in segments}.values():
-        yield Part(("whence", space(home)), whence, _surroundings(here, home))
+        yield Part(("whence", space(home)), whence, (law.surroundings(home),))
     for segment in segments:
         if segment.closed or (segment.mode == "nat" and law.joins):
             yield Part(("rule", segment.name), own_rule, (segment,))
@@ -114,18 +114,13 @@ def parts(here: View) -> Iterator[Part]:
     if audits:
         yield Part(("notes",), notes)
     for rule in law.rules:
-        ends = tuple((role, tuple(selves(party, role, local)), others) for role, party, others in _ends(rule))
-        if any(mine and others for _, mine, others in ends):
+        ends = tuple((role, tuple(selves(rule, role, local))) for role in (SERVER, CLIENT))
+        if any(mine and others for (_, mine), others in zip(ends, (rule.senders, rule.receivers), strict=True)):
             yield Part(("policy", rule.policy.name), policy, (rule, ends, bool(audits) and rule.place <= audits[-1]))
 
 
-Ends = tuple[tuple[int, tuple[Terms, ...], tuple[Terms, ...]], ...]
-"""Role of the one who is judged for, who that can be, and who the other end can be."""
-
-
-def _ends(rule: Rule) -> Iterator[tuple[int, Party, tuple[Terms, ...]]]:
-    yield SERVER, rule.policy.receiver, rule.senders
-    yield CLIENT, rule.policy.sender, rule.receivers
+Ends = tuple[tuple[int, tuple[Terms, ...]], ...]
+"""Role of the one who is judged for, and who that can be."""
 
 
 def following() -> Unit:
@@ -171,37 +166,11 @@ def follow(endpoint: Endpoint, segment: Segment, zone: int) -> Unit:
     return tuple(flows)
 
 
-Known = tuple[tuple[Address | Network, tuple[str, ...]], ...]
-"""Addresses, each with the objects it comes from."""
-
-
-def _surroundings(here: View, home: Segment) -> tuple[int, Known, Known, Known, Known]:
-    """Of an address space: its zone, its gateways, the hosts, what is inside, and what is of the fabric but elsewhere."""
-    law, fabric = here.law, here.fabric
-    mates = [segment for segment in fabric.segments.values() if space(segment) == space(home)]
-    inside: list[tuple[Address | Network, tuple[str, ...]]] = []
-    for segment in mates:
-        inside += [(subnet.network, (segment.path,)) for subnet in segment.subnets]
-        if segment.mode == "bridged":
-            inside += [(a, (e.path,)) for e in fabric.members(segment.name) for a in (i.ip for i in e.addresses)]
-    elsewhere: list[tuple[Address | Network, tuple[str, ...]]] = []
-    for segment in fabric.segments.values():
-        if segment not in mates and segment.mode == "routed":
-            elsewhere += [(subnet.network, (segment.path,)) for subnet in segment.subnets]
-        elif segment not in mates and segment.mode == "bridged":
-            elsewhere += [(i.ip, (e.path,)) for e in fabric.members(segment.name) for i in e.addresses]
-    known = {address for address, _ in inside}
-    own_hosts = {i.ip for segment in mates for e in fabric.members(segment.name) if e.attach == "host" for i in e.addresses}
-    hosts = own_hosts if home.mode == "isolated" else law.hosts
-    gates = tuple((address, (segment.path,)) for segment in mates for address in gateways(segment))
-    return law.zone(home), gates, tuple((a, PIPELINE) for a in hosts), tuple(inside), tuple(e for e in elsewhere if e[0] not in known)
-
-
-def whence(zone: int, gates: Known, hosts: Known, inside: Known, elsewhere: Known) -> Unit:
+def whence(known: Surroundings) -> Unit:
     """Classes of addresses, in one address space."""
     flows: list[Flow] = []
     for role, side in ((SERVER, SRC), (CLIENT, DST)):
-        here: Terms = {**TRACKED, **held((ROLE, role)), "ct_zone": zone}
+        here: Terms = {**TRACKED, **held((ROLE, role)), "ct_zone": known.zone}
         settle: tuple[Action, ...] = (Goto(SETTLE.number),)
 
         def judged(number: int) -> tuple[Action, ...]:
@@ -209,14 +178,14 @@ def whence(zone: int, gates: Known, hosts: Known, inside: Known, elsewhere: Know
 
         within = judged(INSIDE) if role == SERVER else settle
         kinds = (
-            (100, gates, settle if role == SERVER else judged(GATEWAY)),
-            (90, hosts, judged(HOST)),
-            (80, elsewhere, judged(ELSEWHERE)),
-            (70, inside, within),
+            (100, known.gateways, settle if role == SERVER else judged(GATEWAY)),
+            (90, known.hosts, judged(HOST)),
+            (80, known.elsewhere, judged(ELSEWHERE)),
+            (70, known.inside, within),
             (60, ((LINK_LOCAL, PIPELINE),), within),
         )
-        for priority, known, actions in kinds:
-            said = dict(reversed(known))
+        for priority, listed, actions in kinds:
+            said = dict(reversed(listed))
             flows += (WHENCE.flow(priority, match(**here, **end(side, a)), *actions, why=why) for a, why in said.items())
     return tuple(flows)
 
@@ -261,7 +230,7 @@ def policy(rule: Rule, ends: Ends, audited: bool) -> Unit:
 def _matching(table: Table, rule: Rule, ends: Ends, actions: tuple[Action, ...]) -> Iterator[Flow]:
     """Flows of `table` for what a policy speaks of, by role; conjunctive ones where two dimensions or more have several members."""
     priority, why = place_priority(rule.place), (rule.policy.path,)
-    for role, mine, others in ends:
+    for (role, mine), others in zip(ends, (rule.senders, rule.receivers), strict=True):
         common: Terms | None = {**TRACKED, **held((ROLE, role))}
         several: list[tuple[Terms, ...]] = []
         for dimension in (mine, others, services(rule.policy.service)):

@@ -315,3 +315,12 @@ def test_a_question_between_segments_that_is_denied_lets_no_answer_through() -> 
     assert not talks(here, "bra1", "off2")
     assert not arrives(here, "bra1", "off2", 80, 40000)
     assert arrives(here, "off2", "bra1", 40000, 80) and arrives(here, "bra1", "off2", 80, 40000)
+
+
+def test_what_is_the_same_as_before_is_not_made_anew() -> None:
+    compiler = Compiler()
+    texts = ("allow: tcp/80-90, from: {tier: web}, to: {tier: db}", "allow: tcp/80-90, from: {tier: web}, to: {tier: db}")
+    made = [fabric(PEOPLE + f"policies: [{{name: a, {text}}}, {{name: b, deny: any, from: any, to: db1}}]\n") for text in texts]
+    first, second = (compiler.compile(each, facts(each)) for each in made)
+    for dpid, program in first.items():
+        assert all(second[dpid].units[name] is unit for name, unit in program.units.items())
