@@ -33,6 +33,8 @@ POLICIES = [
     "name: no-out, deny: tcp/80, from: web2, to: outside",
     "name: no-host, deny: tcp/80, from: host, to: flat1",
     "name: into, allow: tcp/80, from: shut1, to: shut2",
+    "name: no-answer, allow: udp/99, from: shut1, to: shut2",
+    "name: shout, allow: udp/5353, from: shut, to: shut3",
     "name: old, deny: udp, from: any, to: db2, until: 2020-01-01T00:00Z",
 ]
 CASES = [
@@ -86,6 +88,17 @@ try:
         s.send(b"there"); s.recv(100)
 except OSError as error:
     sys.exit(3 if isinstance(error, TimeoutError) else 4)
+"""
+HEAR = """
+import socket
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("", 5353)); print("ready", flush=True)
+while True:
+    print(u.recv(100).decode(), flush=True)
+"""
+SHOUT = """
+import socket, sys
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+u.sendto(b"shouted", ("10.0.8.255", 5353)); u.sendto(b"said", ("10.0.8.13", 5353))
 """
 LISTEN = """
 import select, socket
@@ -275,6 +288,22 @@ def test_a_changed_policy_stops_and_frees_what_is_established(real: Lab, tmp_pat
         write(real.file, POLICIES)
         real.run("apply", real.file)
         assert until(lambda: all(count() > last + 5 for count, last in zip(flows, stopped, strict=True)))
+
+
+def test_an_icmp_error_comes_back_to_a_closed_guest(real: Lab) -> None:
+    refused, silent = (real.exec("shut1", "python3", "-c", ASK, "udp", "10.0.8.12", port).returncode for port in ("99", "98"))
+    assert (refused, silent) == (4, 3), "4: the kernel was told that nobody listens there; 3: nothing came"
+
+
+def test_a_broadcast_enters_the_closed_guests_that_a_policy_names(real: Lab, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        ears = {guest: heard(real, guest, tmp_path, "python3", "-c", HEAR) for guest in ("shut2", "shut3")}
+        for ear in ears.values():
+            stack.callback(end, ear.process)
+            assert until(lambda ear=ear: ear.of("ready") == 1)
+        assert real.exec("shut1", "python3", "-c", SHOUT).returncode == 0
+        assert until(lambda: ears["shut3"].of("said") == 1)
+        assert (ears["shut3"].of("shouted"), ears["shut2"].of("shouted")) == (1, 0)
 
 
 def test_a_policy_ends_by_itself(real: Lab, walked: World) -> None:
