@@ -324,3 +324,17 @@ def test_what_is_the_same_as_before_is_not_made_anew() -> None:
     first, second = (compiler.compile(each, facts(each)) for each in made)
     for dpid, program in first.items():
         assert all(second[dpid].units[name] is unit for name, unit in program.units.items())
+
+
+@pytest.mark.parametrize(
+    ("policy", "answers"),
+    [
+        ("from: host, to: db1", [("db2", "db1", False), ("web1.eth1", "db1", True), ("db1", "db2", True)]),
+        ("from: any, to: host", [("db1", "db2", False), ("db2", "db1", True), ("web1.eth1", "db1", True)]),
+    ],
+)
+def test_a_hosts_own_endpoint_in_a_segment_is_the_host(policy: str, answers: list[tuple[str, str, bool]]) -> None:
+    guests = fabric(PEOPLE + f"policies: [{{name: a, deny: tcp, {policy}}}]\n")
+    made = replace(guests, endpoints={**guests.endpoints, "db2.eth0": replace(guests.endpoints["db2.eth0"], attach="host")})
+    here = World(made, Compiler().compile(made, facts(made)), facts(made))
+    assert [(a, b, talks(here, a, b)) for a, b, _ in answers] == answers
