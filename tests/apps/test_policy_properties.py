@@ -7,7 +7,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.apps.test_policies import PEOPLE, packet
+from tests.apps.test_policies import PEOPLE, ROUTED, back, packet
 from tests.fabrics import fabric, facts
 from weft.apps.classifier import Classifier
 from weft.apps.compile import Compiler
@@ -19,21 +19,27 @@ from weft.topology.model import Endpoint, Fabric, Party, Policy
 
 PARTIES = ["any", "outside", "host", "db", "shut", "office", "web1", "db1", "db2.eth0", "{tier: web}", "{tier: db}", "10.0.9.0/29", "10.0.9.6"]
 SERVICES = ["any", "tcp", "udp", "tcp/80", "tcp/70-85", "udp/53", "icmp"]
+JOINED = ["any", "outside", "host", "office", "lab", "branch", "other", "off1", "bra2", "192.168.2.0/28", "192.168.0.0/16", "192.168.122.11"]
+JOINED_ENDS = ["off1.eth0", "off2.eth0", "lab1.eth0", "bra1.eth0", "bra2.eth0", "oth1.eth0"]
 ENDS = ["web1.eth1", "web2.eth1", "db1.eth0", "db2.eth0", "shut1.eth0", "shut2.eth0", "shut3.eth0", "web1.eth0", "web2.eth0"]
 
-policies = st.lists(
-    st.tuples(
-        st.sampled_from(["allow", "deny", "audit"]), st.sampled_from(SERVICES), st.sampled_from(PARTIES), st.sampled_from(PARTIES)
-    ),
-    max_size=4,
-)
-asked = st.tuples(st.sampled_from(ENDS), st.sampled_from(ENDS), st.sampled_from([("tcp", 80), ("tcp", 81), ("tcp", 22), ("udp", 53)]))
+VERDICTS = ["allow", "deny", "audit"]
+ASKED = st.sampled_from([("tcp", 80), ("tcp", 81), ("tcp", 22), ("udp", 53)])
+
+
+def lists(parties: list[str]) -> st.SearchStrategy[list[tuple[str, str, str, str]]]:
+    who = st.sampled_from(parties)
+    return st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SERVICES), who, who), max_size=4)
+
+
+def questions(ends: list[str]) -> st.SearchStrategy[list[tuple[str, str, tuple[str, int]]]]:
+    return st.lists(st.tuples(st.sampled_from(ends), st.sampled_from(ends), ASKED), min_size=3, max_size=8)
 
 
 @cache
-def made(texts: tuple[tuple[str, str, str, str], ...]) -> tuple[Fabric, World]:
+def made(base: str, texts: tuple[tuple[str, str, str, str], ...]) -> tuple[Fabric, World]:
     lines = [f"  - {{name: p{n}, {verdict}: {what}, from: {who}, to: {whom}}}\n" for n, (verdict, what, who, whom) in enumerate(texts)]
-    here = fabric(PEOPLE + ("policies:\n" + "".join(lines) if lines else ""))
+    here = fabric(base + ("policies:\n" + "".join(lines) if lines else ""))
     return here, World(here, Compiler().compile(here, facts(here)), facts(here))
 
 
@@ -42,7 +48,8 @@ def may(here: Fabric, sender: Endpoint, receiver: Endpoint, kind: str, port: int
     for policy in here.policies:
         if policy.verdict != "audit" and speaks(policy, sender, receiver, kind, port):
             return policy.verdict == "allow"
-    return not here.segments[receiver.segment].closed
+    segment = here.segments[receiver.segment]
+    return not segment.closed and (sender.segment == receiver.segment or segment.mode != "nat")
 
 
 def speaks(policy: Policy, sender: Endpoint, receiver: Endpoint, kind: str, port: int) -> bool:
@@ -59,16 +66,32 @@ def is_one(party: Party, endpoint: Endpoint) -> bool:
     return endpoint.segment == party.segment or endpoint.name in (party.endpoints or ())
 
 
-@settings(max_examples=150, deadline=None)
-@given(policies, st.lists(asked, min_size=3, max_size=8))
-def test_who_reaches_whom_is_what_the_list_of_policies_says(texts, questions) -> None:
-    here, world = made(tuple(texts))
-    for source, target, (kind, port) in questions:
-        sender, receiver = here.endpoints[source], here.endpoints[target]
-        if sender.segment != receiver.segment or sender == receiver:
-            continue
-        reached = target in world.send(source, packet(world, source, target, 40000, port, kind)).to
-        assert reached == may(here, sender, receiver, kind, port), (source, target, kind, port)
+@settings(max_examples=80, deadline=None)
+@given(lists(PARTIES), questions(ENDS))
+def test_who_reaches_whom_is_what_the_list_of_policies_says(texts, asked) -> None:
+    here, world = made(PEOPLE, tuple(texts))
+    for source, target, (kind, port) in asked:
+        if here.endpoints[source].segment == here.endpoints[target].segment:
+            ask(here, world, source, target, kind, port)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lists(JOINED), questions(JOINED_ENDS))
+def test_who_reaches_whom_in_another_segment_is_what_the_list_says(texts, asked) -> None:
+    here, world = made(ROUTED, tuple(texts))
+    for source, target, (kind, port) in asked:
+        ask(here, world, source, target, kind, port)
+
+
+def ask(here: Fabric, world: World, source: str, target: str, kind: str, port: int) -> None:
+    sender, receiver = here.endpoints[source], here.endpoints[target]
+    if sender == receiver:
+        return
+    sent = packet(world, source, target, 40000, port, kind)
+    arrived = [packet for station, packet in world.send(source, sent).delivered if station.name == target]
+    assert bool(arrived) == may(here, sender, receiver, kind, port), (source, target, kind, port)
+    if arrived:
+        assert source in world.send(target, back(receiver.mac, arrived[0])).to, "no answer comes back"
 
 
 dimensions = st.lists(st.sets(st.integers(0, 5), min_size=1, max_size=3), min_size=2, max_size=3)
@@ -124,7 +147,7 @@ def test_rules_between_labels_cost_the_sum_of_their_members() -> None:
 
 
 def test_the_oracle_itself() -> None:
-    here, _ = made((("deny", "tcp/80", "web1", "db"), ("allow", "any", "any", "shut")))
+    here, _ = made(PEOPLE, (("deny", "tcp/80", "web1", "db"), ("allow", "any", "any", "shut")))
     ends = here.endpoints
     assert not may(here, ends["web1.eth1"], ends["db1.eth0"], "tcp", 80)
     assert may(here, ends["web1.eth1"], ends["db1.eth0"], "tcp", 81)
