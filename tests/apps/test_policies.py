@@ -338,3 +338,16 @@ def test_a_hosts_own_endpoint_in_a_segment_is_the_host(policy: str, answers: lis
     made = replace(guests, endpoints={**guests.endpoints, "db2.eth0": replace(guests.endpoints["db2.eth0"], attach="host")})
     here = World(made, Compiler().compile(made, facts(made)), facts(made))
     assert [(a, b, talks(here, a, b)) for a, b, _ in answers] == answers
+
+
+def test_a_closed_guest_on_the_wire_is_known_by_its_port_alone() -> None:
+    text = PEOPLE.replace("flat: {mode: bridged,", "flat: {mode: bridged, policy: closed,").replace(", ip: 203.0.113.52/24", "")
+    made = fabric(text + "policies: [{name: a, allow: tcp/22, from: outside, to: flat2}]\n")
+    here = World(made, Compiler().compile(made, facts(made)), facts(made))
+    outside, guest = here.stations["outside"], here.stations["flat2.eth0"]
+    for port, enters in ((22, True), (80, False)):
+        sent = p.segment_of("tcp", outside.mac, guest.mac, outside.own[0], ip_address("203.0.113.99"), 40000, port)
+        assert ("flat2.eth0" in here.send("outside", sent).to) == enters
+    asks = p.segment_of("tcp", guest.mac, outside.mac, ip_address("203.0.113.99"), outside.own[0], 40000, 80)
+    (reached,) = [packet for station, packet in here.send("flat2.eth0", asks).delivered if station.name == "outside"]
+    assert "flat2.eth0" in here.send("outside", back(outside.mac, reached)).to
