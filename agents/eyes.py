@@ -48,6 +48,7 @@ class Eyes:
             protected(store, seen),
             self.dnsmasq.observe(),
             self.dnsmasq.resolvers(),
+            switch.vlans(),
         )
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:

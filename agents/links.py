@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,11 @@ class Links:
     # ---- addresses
 
     def _set_inside(self, step: s.SetInside) -> None:
-        with _at(step.namespace) as ip:
+        with nullcontext(self._here) if step.namespace == HERE else _at(step.namespace) as ip:
             index = _index(ip, step.name)
+            if step.namespace == HERE:  # the host's own interface: no way leads out by it
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"/proc/sys/net/ipv6/conf/{step.name}/accept_ra").write_text("0")
             ip.link("set", index=index, address=step.mac, mtu=step.mtu)
             ip.link("set", index=index, state="up")
             there = {_cidr(m) for m in ip.get_addr(index=index) if m["family"] == 2 or m["scope"] == 0}

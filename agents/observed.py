@@ -130,3 +130,5 @@ class Observed:
     """By segment: who answers its DHCP and DNS."""
     resolvers: tuple[str, ...] = ()
     """Of the host, as far as the service namespace reaches them."""
+    vlans: int = 1
+    """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""

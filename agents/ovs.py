@@ -32,7 +32,7 @@ HEALTH = ("bfd", "bfd_status", "cfm_mpid", "cfm_fault", "cfm_fault_status", "cfm
 SETTINGS = ("name", "ports", "controller", "fail_mode", "datapath_type", "other_config", "protocols", "external_ids", "flood_vlans")
 
 WATCHES: Mapping[str, Watch] = {
-    "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges")),
+    "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges", "other_config")),
     "Bridge": Watch((*SETTINGS, *TABLES)),
     "Port": Watch(("name", "interfaces", "tag", "external_ids")),
     "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids", *HEALTH)),
@@ -63,6 +63,10 @@ class Switch:
         self._replica, self._fabric, self._folder = replica, fabric, folder
 
     # ---- looking
+
+    def vlans(self) -> int:
+        """How many tags of a frame it looks at: ``vlan-limit`` (ovs-vswitchd.conf.db(5)), 0: as many as it can."""
+        return min((int(row["other_config"].get("vlan-limit", "1")) for row in self._rows("Open_vSwitch")), default=1)
 
     def bridges(self) -> dict[str, Bridge]:
         return {row["name"]: self._bridge(row) for row in self._rows("Bridge")}
@@ -197,6 +201,9 @@ class Transaction:
             case s.RemoveBridge():
                 gone = ["bridges", "delete", set_value([self._bridges[step.name]])]
                 self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [gone]})
+            case s.SeeTags():
+                limit = [["other_config", "delete", set_value(["vlan-limit"])], ["other_config", "insert", map_value({"vlan-limit": "0"})]]
+                self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": limit})
             case s.AddPort():
                 self._add_port(step)
             case s.SetWatch():

@@ -187,6 +187,8 @@ def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[A
         mac = seen.links[HERE][uplink.nic].mac if uplink else None
         unlearned = uplink.unlearned if uplink else ()
         found = seen.bridges.get(name)
+        if isinstance(spec, BridgeSpec) and seen.vlans and spec.vlans > seen.vlans:
+            yield Action("change", "Open vSwitch", "vlan-limit 0: guests have tags of their own", s.SeeTags(), key)
         if found is None:
             yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac, unlearned), key)
         meant = (spec.dpid, controller, mac, unlearned)
@@ -226,6 +228,8 @@ def _insides(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterat
     for key, spec in able.items():
         if isinstance(spec, EndpointSpec) and spec.attach == "netns":
             inside = s.SetInside(namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu, spec.addresses, spec.gateways)
+        elif isinstance(spec, EndpointSpec) and spec.attach == "host" and spec.port in seen.links.get(HERE, {}):
+            inside = s.SetInside(HERE, spec.port, spec.mac, spec.mtu, spec.addresses, ())
         elif isinstance(spec, ServiceSpec):
             inside = s.SetInside(services, spec.inside, spec.mac, spec.mtu, (*spec.addresses, *spec.shared), ())
         else:
@@ -255,6 +259,8 @@ class WantedPort(NamedTuple):
 def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
     for key, spec in able.items():
         match spec:
+            case EndpointSpec(attach="host"):
+                yield WantedPort(key, spec.port, spec.bridge, "internal")
             case EndpointSpec() | ServiceSpec():
                 yield WantedPort(key, spec.port, spec.bridge)
             case TunnelSpec():

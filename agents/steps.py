@@ -37,6 +37,11 @@ class RemoveBridge:
 
 
 @dataclass(frozen=True, slots=True)
+class SeeTags:
+    """Open vSwitch looks at all the tags of a frame that it can. It holds for the whole of it, and is never taken back."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddPort:
     """`kind` and `options` as in ovs-vswitchd.conf.db(5), Interface."""
 
@@ -250,7 +255,7 @@ class StopAnswering:
     segment: str
 
 
-OvsStep = AddBridge | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
+OvsStep = AddBridge | SeeTags | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
 Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
 

@@ -74,16 +74,18 @@ def defaults() -> tuple[Flow, ...]:
 
 def guest(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
     """The flows that admit one endpoint on its own host."""
-    port, why = Port(endpoint.port), (endpoint.path, segment.path)
+    why = (endpoint.path, segment.path)
+    untag = (PopVlan(),) if endpoint.tag is not None else ()
+    cable: dict[str, Given] = {"in_port": Port(endpoint.port), "vlan_vid": 0 if endpoint.tag is None else VLAN_PRESENT | endpoint.tag}
     if endpoint.spoof:
-        enter = _enter(segment, GUEST, stranger=True)
+        enter = (*untag, *_enter(segment, GUEST, stranger=True))
         return (
-            ADMIT.flow(GUARD, match(in_port=port, eth_src=segment.gateway_mac), why=why),
-            *(ADMIT.flow(GUARD, match(in_port=port, vlan_vid=0, eth_type=kind), why=why) for kind in OF_SWITCHES),
-            ADMIT.flow(ANY, match(in_port=port, vlan_vid=0), *enter, why=why),
+            ADMIT.flow(GUARD, match(**cable, eth_src=segment.gateway_mac), why=why),
+            *(ADMIT.flow(GUARD, match(**cable, eth_type=kind), why=why) for kind in OF_SWITCHES),
+            ADMIT.flow(ANY, match(**cable), *enter, why=why),
         )
-    enter = _enter(segment, GUEST, unproven=not endpoint.addresses)
-    own: dict[str, Given] = {"in_port": port, "vlan_vid": 0, "eth_src": endpoint.mac}
+    enter = (*untag, *_enter(segment, GUEST, unproven=not endpoint.addresses))
+    own: dict[str, Given] = {**cable, "eth_src": endpoint.mac}
     flows = [ADMIT.flow(NOT_A_GUESTS, match(**own, **terms), why=why) for terms in NEVER_SENT]
     flows += [ADMIT.flow(priority, match(**own, **terms), *enter, why=why) for priority, terms in _own(endpoint, segment)]
     flows += [ADMIT.flow(priority, match(**own, **terms), why=why) for priority, terms in _unproved(endpoint)]

@@ -56,6 +56,8 @@ from weft.apps.view import Way
 from weft.topology.model import Endpoint, Segment
 
 KNOWN, GROUP, UNKNOWN = 100, 50, 10
+DOT1Q, DOT1AD = 0x8100, 0x88A8
+"""EtherTypes of a customer's tag and of a provider's around it (IEEE 802.1Q, 9.5)."""
 
 
 def defaults() -> tuple[Flow, ...]:
@@ -115,7 +117,7 @@ def tag(segment: Segment) -> tuple[Flow, ...]:
     """The segment's tag on the uplink."""
     if segment.vlan is None:
         return ()
-    out = (PushVlan(), Set("vlan_vid", VLAN_PRESENT | segment.vlan), Output(OUT))
+    out = (PushVlan(DOT1AD if segment.qinq else DOT1Q), Set("vlan_vid", VLAN_PRESENT | segment.vlan), Output(OUT))  # the last copy of all
     return (EMIT.flow(KNOWN, match(**held((SEGMENT, segment.id), (TOWARDS, WIRE))), *out, why=(segment.path,)),)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from weft.apps import (
     admit,
     bridging,
+    cables,
     claims,
     leases,
     limits,
@@ -23,6 +24,7 @@ from weft.apps import (
     routing,
     sharing,
     snooping,
+    tags,
     translate,
     untranslated,
 )  # fmt: skip
@@ -148,7 +150,9 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     leases.parts,
     routing.parts,
     private.parts,
+    tags.parts,
     claims.parts,
+    cables.parts,
     sharing.parts,
     snooping.parts,
     policies.parts,

@@ -119,9 +119,11 @@ class Switch:
             case f.Move(source, target):
                 _write(packet, target.field, _extract(packet, source) << target.low, target.mask)
             case f.PushVlan():
+                if packet["vlan_vid"]:
+                    packet["inner_vid"] = packet["vlan_vid"]
                 packet["vlan_vid"] = 0x1000
             case f.PopVlan():
-                packet["vlan_vid"] = packet["vlan_pcp"] = 0
+                packet["vlan_vid"], packet["vlan_pcp"] = packet.pop("inner_vid", 0), 0
             case f.BySender(choices, target):
                 sender = packet.get("ip_src", packet.get("ipv6_src", 0))
                 _write(packet, target.field, digest(f"sender/{sender}", 32) % choices << target.low, target.mask)

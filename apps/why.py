@@ -36,6 +36,8 @@ def source(fabric: Fabric, path: str) -> Source | None:
             return fabric.hosts[name].source
         case ["hosts", name, "uplinks", uplink] if name in fabric.hosts and uplink in fabric.hosts[name].uplinks:
             return fabric.hosts[name].uplinks[uplink].source
+        case ["hosts", name, "segments", segment] if f"{name}.{segment}" in fabric.endpoints:
+            return fabric.endpoints[f"{name}.{segment}"].source
         case ["guests", name, "nics", nic] if f"{name}.{nic}" in fabric.endpoints:
             return fabric.endpoints[f"{name}.{nic}"].source
         case [("policies" | "services" | "mirrors" | "qos") as section, _]:

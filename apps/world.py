@@ -43,6 +43,8 @@ class Station:
     gateways: tuple[Address, ...] = ()
     routes: tuple[tuple[Network, Address], ...] = ()
     """What the physical network knows: a routed subnet, and the host it is behind."""
+    tag: int | None = None
+    """Of its frames at the port: a trunk's."""
 
     @property
     def own(self) -> tuple[Address, ...]:
@@ -86,6 +88,7 @@ class World:
         self._links: dict[Place, Place] = {}
         self._wires: dict[str, list[Place]] = {}
         self._at: dict[Place, Station] = {}
+        self._tagged: dict[tuple[Place, int], Station] = {}
         self._learned: dict[tuple[str, int, int], Place] = {}
         self._trackers: dict[str, Conntrack] = {}
         self._router = Router(fabric, facts, self._neighbour)
@@ -99,7 +102,7 @@ class World:
 
     def send(self, station: str, packet: Packet) -> Walk:
         """What becomes of a packet that a station sends. Raises LoopError where it never ends."""
-        return self._run(self.stations[station].place, packet, self.stations[station])
+        return self._sent(self.stations[station], packet)
 
     def enter(self, place: Place, packet: Packet) -> Walk:
         """What becomes of a packet that comes in by a port, whoever sent it."""
@@ -122,7 +125,7 @@ class World:
             reply = self._sent_back(reached, reply) if reply else None
             if reply is None or by is None:
                 continue
-            for delivery in self._run(by.place, {**reply, "eth_src": mac_number(by.mac)}, by).delivered:
+            for delivery in self._sent(by, {**reply, "eth_src": mac_number(by.mac)}).delivered:
                 if delivery.station == asker and delivery.packet["eth_dst"] == mac_number(asker.mac):
                     return delivery.packet
         return None
@@ -162,6 +165,8 @@ class World:
         endpoint, ends = self.fabric.endpoints.get(reached.name), p.addresses(reply)
         if endpoint is None or ends is None or ("icmpv6_type" in reply and reply["icmpv6_type"] == 136):
             return reached
+        if endpoint.guest not in self.fabric.guests:
+            return reached
         own = [self.stations[each.name] for each in self.fabric.guests[endpoint.guest].endpoints]
         near = [station for station in own if any(ends[1] in network.network for network in station.addresses)]
         ways = near or [station for station in own if any(gateway.version == ends[1].version for gateway in station.gateways)]
@@ -176,7 +181,7 @@ class World:
         local = [endpoint for endpoint in everyone if endpoint.host == host.name]
         served = [segment for segment in fabric.segments.values() if segment.served]
         peers = [other for other in fabric.hosts.values() if other.name != host.name]
-        ports = [endpoint.port for endpoint in local]
+        ports = list(dict.fromkeys(endpoint.port for endpoint in local))
         ports += [names.tunnel_port(peer.name) for peer in peers]
         ports += [names.service_port(segment.name) for segment in served]
         ports += [names.patch_port(uplink) for uplink in host.uplinks]
@@ -227,9 +232,17 @@ class World:
                     yield net, via
 
     def _station(self, station: Station) -> None:
-        self.stations[station.name] = self._at[station.place] = station
+        self.stations[station.name] = station
+        if station.tag is None:
+            self._at[station.place] = station
+        else:
+            self._tagged[station.place, station.tag] = station
 
     # ---- a packet on its way
+
+    def _sent(self, station: Station, packet: Packet) -> Walk:
+        tag = {} if station.tag is None else {"vlan_vid": VLAN_PRESENT | station.tag}
+        return self._run(station.place, {**packet, **tag}, station)
 
     def _run(self, place: Place, packet: Packet, sender: Station | None) -> Walk:
         delivered: list[Delivery] = []
@@ -260,12 +273,18 @@ class World:
             if port == names.exit_port(wire) and bridge == names.uplink_bridge(wire):
                 return self._router.from_wire(host, wire, packet)
         station = self._at.get(place)
-        if station is None or (port == "LOCAL" and packet["vlan_vid"]):  # a host has no VLAN devices
+        if behind := self._tagged.get((place, packet["vlan_vid"] & 0xFFF)):
+            station, packet = behind, {**packet, "vlan_vid": 0}
+        if station is None or (packet["vlan_vid"] and not self._has_tags(station)):  # nobody else has VLAN devices
             return []
         delivered.append(Delivery(station, packet))
         if not port.startswith("s.") or packet["eth_dst"] != mac_number(station.mac):
             return []
         return self._router.from_segment(host, self.fabric.segments[station.name.partition("@")[0]], packet)
+
+    def _has_tags(self, station: Station) -> bool:
+        endpoint = self.fabric.endpoints.get(station.name)
+        return endpoint is not None and self.fabric.segments[endpoint.segment].qinq
 
     def _on_wire(self, wire: str, came: Place, packet: Packet, delivered: list[Delivery]) -> list[tuple[Place, Packet]]:
         """The physical network: a learning switch that keeps VLANs apart, with `outside` on one of its ports, untagged."""
@@ -299,7 +318,7 @@ def _is_answer(packet: Packet) -> bool:
 def _guest(fabric: Fabric, endpoint: Endpoint, place: Place) -> Station:
     segment = fabric.segments[endpoint.segment]
     gateways = tuple(subnet.gateway for subnet in segment.subnets) if segment.mode != "isolated" else ()
-    return Station(endpoint.name, endpoint.mac, endpoint.addresses, place, gateways)
+    return Station(endpoint.name, endpoint.mac, endpoint.addresses, place, () if endpoint.attach == "host" else gateways, tag=endpoint.tag)
 
 
 def _gateway(fabric: Fabric, host: Host, segment: Segment, place: Place) -> Station:

@@ -58,7 +58,7 @@ def show_pings(fabric: Fabric, facts: Facts, as_json: bool) -> bool:
 def expected(world: World, pair: Pair) -> bool:
     """Whether this ping is answered when it is walked through the compiled flows, sent as the guest's kernel would send it."""
     guest = world.fabric.guests.get(pair.source)
-    stations = [world.stations[endpoint.name] for endpoint in guest.endpoints] if guest else [world.stations[OUTSIDE]]
+    stations = [world.stations[endpoint.name] for endpoint in guest.endpoints if endpoint.tag is None] if guest else [world.stations[OUTSIDE]]
     on_link = [station for station in stations if any(pair.address in own.network for own in station.addresses)]
     sender = next(iter(on_link or [station for station in stations if station.gateways or station.routes]), None)
     return sender is not None and world.pings(sender.name, pair.address)
@@ -66,7 +66,7 @@ def expected(world: World, pair: Pair) -> bool:
 
 def _pairs(fabric: Fabric) -> Iterator[Pair]:
     inside = [guest for guest in fabric.guests.values() if any(e.attach == "netns" for e in guest.endpoints)]
-    targets = [(e, address.ip) for guest in inside for e in guest.endpoints for address in e.addresses]
+    targets = [(e, address.ip) for guest in inside for e in guest.endpoints if e.tag is None for address in e.addresses]
     for guest in inside:
         yield from (Pair(guest.name, e, address) for e, address in targets if e.guest != guest.name)
         yield Pair(guest.name, None, wires.gateway(fabric))

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from weft.apps import packet as p
 from weft.apps.packet import Packet
-from weft.apps.world import World
+from weft.apps.world import Walk, World
 from weft.topology.model import Address
 
 Make = Callable[[World], Packet]
@@ -20,6 +20,11 @@ class Case:
     sender: str
     packet: Make
     to: tuple[str, ...]
+
+
+def ends(here: World, walk: Walk) -> list[str]:
+    """Who got a packet, but for those that the lab's wire carries it past: hosts at their uplinks, and `outside`."""
+    return [to.station.name for to in walk.delivered if to.station.name in here.fabric.endpoints or "@" in to.station.name]
 
 
 def own(here: World, station: str, version: int = 4) -> Address:

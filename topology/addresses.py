@@ -9,19 +9,7 @@ from weft.topology.check_hosts import lab_owner
 from weft.topology.check_segments import is_usable
 from weft.topology.document import Document, Faults
 from weft.topology.model import Address, Interface, Network, Segment, Subnet
-from weft.topology.schema import Nic
-from weft.topology.yaml12 import Path
-
-
-@dataclass(frozen=True, slots=True)
-class Plug:
-    """A NIC of the file on its way to an `Endpoint`: its host and segment exist."""
-
-    path: Path
-    name: str
-    nic: Nic
-    segment: Segment
-    mac: str
+from weft.topology.plugs import Plug
 
 
 @dataclass(slots=True)
@@ -55,7 +43,7 @@ def allot(
 
 def _explicit(plug: Plug, book: Allotment) -> list[Interface]:
     taken = []
-    for place, given in enumerate(plug.nic.ip):
+    for place, given in plug.given:
         path = (*plug.path, "ip") if (*plug.path, "ip", place) not in book.document.lines else (*plug.path, "ip", place)
         interface = _placed(given, plug.segment)
         what = interface if isinstance(interface, str) else _refusal(interface, plug, book)
@@ -111,7 +99,7 @@ def _single(interface: Interface) -> bool:
 
 def _derived(plug: Plug, book: Allotment) -> list[Interface]:
     """One address of each family that the file gives none of and the segment has a subnet of."""
-    have = {interface.version for interface in book.given[plug.name]} | {address.version for address in plug.nic.ip}
+    have = {interface.version for interface in book.given[plug.name]} | {address.version for _, address in plug.given}
     made = []
     for subnet in plug.segment.subnets:
         if subnet.network.version in have:

@@ -7,7 +7,7 @@ from weft.topology import names
 from weft.topology.check_segments import is_usable, overlap
 from weft.topology.document import Document, Faults
 from weft.topology.model import HOST_UPLINK, Address, Endpoint, Host, Interface
-from weft.topology.schema import Guest, Nic, Uplink
+from weft.topology.schema import Guest, Uplink
 from weft.topology.schema import Host as HostSpec
 from weft.topology.yaml12 import Path
 
@@ -76,10 +76,10 @@ def _without_address(document: Document) -> Complaints:
     spec, told = document.spec, set[str]()
     spread: dict[str, list[str]] = {}
     for guest in spec.guests.values():
-        for nic in guest.nics:
-            segment = spec.segments.get(nic.segment or "")
-            if segment and segment.mode != "bridged" and segment.span == "fabric" and guest.host not in spread.setdefault(nic.segment or "", []):
-                spread[nic.segment or ""].append(guest.host)
+        for name in (segment for nic in guest.nics for segment in nic.segments if segment in spec.segments):
+            segment, there = spec.segments[name], spread.setdefault(name, [])
+            if segment.mode != "bridged" and segment.span == "fabric" and guest.host not in there:
+                there.append(guest.host)
     for name, hosts in spread.items():
         for host in hosts if len(hosts) > 1 else ():
             if host in spec.hosts and spec.hosts[host].address is None and host not in told:
@@ -92,15 +92,14 @@ def _plugged(document: Document) -> Complaints:
     """A guest on a segment with an uplink needs it on its host."""
     for path, guest in document.items("guests"):
         for place, nic in enumerate(guest.nics):
-            wire = _needed_wire(document, guest, nic)
-            if wire:
-                what = f'host "{guest.host}" has no uplink "{wire}", which segment "{nic.segment}" needs'
-                yield (*path, "nics", place, "segment"), what
+            for name in nic.segments:
+                if wire := _needed_wire(document, guest, name):
+                    what = f'host "{guest.host}" has no uplink "{wire}", which segment "{name}" needs'
+                    yield (*path, "nics", place, "segment" if nic.trunk is None else "trunk"), what
 
 
-def _needed_wire(document: Document, guest: Guest, nic: Nic) -> str | None:
-    host = document.spec.hosts.get(guest.host)
-    segment = document.spec.segments.get(nic.segment or "")
+def _needed_wire(document: Document, guest: Guest, name: str) -> str | None:
+    host, segment = document.spec.hosts.get(guest.host), document.spec.segments.get(name)
     if host is None or segment is None or segment.uplink in (None, HOST_UPLINK) or segment.mode == "isolated":
         return None
     return None if segment.uplink in host.wires else segment.uplink
@@ -182,5 +181,7 @@ def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Ite
             said.update(nics)
             yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *nics, *ports]
     for endpoint in endpoints:
-        place = int(endpoint.nic.removeprefix("eth"))
-        yield ("guests", endpoint.guest, "nics", place), endpoint.host, None, [endpoint.port]
+        path: Path = ("segments", endpoint.segment, "host")
+        if endpoint.attach != "host":
+            path = ("guests", endpoint.guest, "nics", int(endpoint.nic.removeprefix("eth")))
+        yield path, endpoint.host, None, [endpoint.port]

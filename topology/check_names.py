@@ -57,7 +57,12 @@ def _is_network(text: str) -> bool:
 
 def known(document: Document) -> Known:
     spec = document.spec
-    endpoints = {f"{name}.eth{place}": nic for name, guest in spec.guests.items() for place, nic in enumerate(guest.nics)}
+    endpoints = {
+        f"{name}.eth{place}" + (f".{tag}" if tag is not None else ""): nic
+        for name, guest in spec.guests.items()
+        for place, nic in enumerate(guest.nics)
+        for tag in ([tag for tag, _ in nic.plugs] or [None])
+    }
     return Known(document, endpoints, frozenset(uplink for host in spec.hosts.values() for uplink in host.uplinks))
 
 
@@ -110,7 +115,7 @@ def _references(document: Document, there: Known) -> Complaints:
         for place, forward in enumerate(segment.forwards):
             complaint = there.endpoint_complaint(forward.to)
             nic = there.endpoints.get(forward.to)
-            if nic and nic.segment != path[1]:
+            if nic and path[1] not in nic.segments:
                 complaint = f'forward to "{forward.to}", which is not in this segment'
             yield (*path, "forwards", place, "to"), complaint
     yield from _rules(document, there)

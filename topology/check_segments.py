@@ -96,7 +96,8 @@ def _overlaps(document: Document) -> Complaints:
     hosts: dict[str, set[str]] = {}
     for guest in document.spec.guests.values():
         for nic in guest.nics:
-            hosts.setdefault(nic.segment or "", set()).add(guest.host)
+            for plugged in nic.segments:
+                hosts.setdefault(plugged, set()).add(guest.host)
     served = [
         (subnet, name, place, segment)
         for name, segment in document.spec.segments.items()

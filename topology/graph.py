@@ -132,7 +132,7 @@ def _endpoint(graph: "Graph[str]", fabric: Fabric, endpoint: Endpoint, report: M
         graph,
         "endpoint",
         endpoint.name,
-        report.get(f"endpoint/{endpoint.name}"),
+        report.get(f"endpoint/{endpoint.cable}"),
         guest=endpoint.guest,
         host=endpoint.host,
         segment=endpoint.segment,
@@ -141,7 +141,8 @@ def _endpoint(graph: "Graph[str]", fabric: Fabric, endpoint: Endpoint, report: M
         attach=endpoint.attach,
         source=str(endpoint.source),
     )
-    graph.add_edge(f"guest:{endpoint.guest}", node, kind="owns")
+    owner = "host" if endpoint.attach == "host" else "guest"
+    graph.add_edge(f"{owner}:{endpoint.guest}", node, kind="owns")
     graph.add_edge(node, bridge_of(fabric.hosts[endpoint.host]), kind="plug", port=endpoint.port)
     graph.add_edge(node, f"segment:{endpoint.segment}", kind="member")
 

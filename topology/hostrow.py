@@ -16,6 +16,8 @@ class BridgeSpec:
 
     name: str
     dpid: int
+    vlans: int = 1
+    """How many tags of a frame Open vSwitch must see."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,17 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        return f"strangers/{self.name}" if self.attach == "stranger" else f"guests/{self.guest}/nics/{self.nic}"
+        if self.attach == "stranger":
+            return f"strangers/{self.name}"
+        if self.attach == "host":
+            return f"hosts/{self.guest}/segments/{self.nic}"
+        tag = f".{self.tag}" if self.tag is not None else ""
+        return f"guests/{self.guest}/nics/{self.nic}{tag}"
+
+    @property
+    def cable(self) -> str:
+        """Name of what goes by one port: all endpoints of a trunk are one cable."""
+        return self.name if self.tag is None else self.name.removesuffix(f".{self.tag}")
 
     def beside(self, address: Address) -> Address | None:
         """Its address of the same version, best in the same subnet."""

@@ -8,6 +8,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 ``p.physnet``           patch port to uplink ``physnet``, on the integration bridge
 ``w.physnet``           its other end, on the uplink bridge ``wx-physnet``
 ``s.office``            port of segment ``office`` into the service namespace
+``h.db``                the host's own interface in segment ``db``
 ``x.physnet``           the way out of the service namespace, on ``wx-physnet``
 ======================  ==================================================================
 """
@@ -75,6 +76,10 @@ def patch_peer(physnet: str) -> str:
 
 def service_port(segment: str) -> str:
     return ifname(f"s.{segment}")
+
+
+def host_port(segment: str) -> str:
+    return ifname(f"h.{segment}")
 
 
 def exit_port(physnet: str) -> str:

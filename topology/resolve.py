@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from weft.topology import names
-from weft.topology.addresses import Plug, allot
+from weft.topology.addresses import allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_kinds import check_kinds
 from weft.topology.check_names import check_names
@@ -15,8 +14,9 @@ from weft.topology.check_segments import check_segments
 from weft.topology.check_services import check_services
 from weft.topology.check_traffic import check_traffic
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Fabric, Guest, Host, Interface, Lab, Segment, Uplink
+from weft.topology.model import Endpoint, Fabric, Guest, Host, Lab, Segment, Uplink
 from weft.topology.overlay import WIRE_MTU
+from weft.topology.plugs import endpoint, plugs, same_macs
 from weft.topology.resolve_rules import (
     resolve_mirrors,
     resolve_monitor,
@@ -25,7 +25,6 @@ from weft.topology.resolve_rules import (
     resolve_services,
 )
 from weft.topology.resolve_segments import resolve_segments
-from weft.topology.schema import AttachPort, Nic
 from weft.topology.schema import Lab as LabSpec
 from weft.topology.shared import Shared, share
 from weft.topology.unsupported import refuse_unsupported
@@ -105,64 +104,17 @@ def _lab_uplink(document: Document, host: str) -> Uplink:
 
 
 def _endpoints(document: Document, segments: Mapping[str, Segment], shared: Shared, lab: bool, faults: Faults) -> dict[str, Endpoint]:
-    plugs = list(_plugs(document, segments))
-    _same_macs(plugs, segments, faults)
-    addresses = allot(plugs, document, faults, shared.taken)
-    return {plug.name: _endpoint(document, plug, addresses, lab) for plug in plugs}
-
-
-def _plugs(document: Document, segments: Mapping[str, Segment]) -> Iterable[Plug]:
-    spec = document.spec
-    for guest_name, guest in spec.guests.items():
-        for place, nic in enumerate(guest.nics):
-            segment = segments.get(nic.segment or "")
-            if guest.host in spec.hosts and segment:
-                name = f"{guest_name}.eth{place}"
-                mac = nic.mac or names.mac(spec.fabric, name)
-                yield Plug(("guests", guest_name, "nics", place), name, nic, segment, mac)
-
-
-def _same_macs(plugs: Iterable[Plug], segments: Mapping[str, Segment], faults: Faults) -> None:
-    taken = {segment.gateway_mac: f'the gateway of segment "{segment.name}"' for segment in segments.values()}
-    for plug in plugs:
-        first = taken.setdefault(plug.mac, f'"{plug.name}"')
-        if first != f'"{plug.name}"':
-            faults.add((*plug.path, "mac"), f"mac {plug.mac} is already that of {first}")
-
-
-def _endpoint(document: Document, plug: Plug, addresses: Mapping[str, tuple[Interface, ...]], lab: bool) -> Endpoint:
-    guest, _, nic = plug.name.partition(".")
-    return Endpoint(
-        name=plug.name,
-        guest=guest,
-        nic=nic,
-        host=document.spec.guests[guest].host,
-        segment=plug.segment.name,
-        mac=plug.mac,
-        addresses=addresses[plug.name],
-        port=_port(plug.nic, guest, nic),
-        attach=_attach(plug.nic, lab),
-        spoof=plug.nic.spoof,
-        source=document.source(*plug.path),
-    )
-
-
-def _port(spec: Nic, guest: str, nic: str) -> str:
-    return spec.attach.port if isinstance(spec.attach, AttachPort) else names.endpoint_port(guest, nic)
-
-
-def _attach(spec: Nic, lab: bool) -> Literal["tap", "netns", "port"]:
-    if isinstance(spec.attach, AttachPort):
-        return "port"
-    if spec.attach == "netns" or (spec.attach is None and lab):
-        return "netns"
-    return "tap"
+    plugged = list(plugs(document, segments, lab))
+    same_macs(plugged, segments, faults)
+    addresses = allot(plugged, document, faults, shared.taken)
+    return {plug.name: endpoint(document, plug, addresses[plug.name]) for plug in plugged}
 
 
 def _guests(document: Document, endpoints: Iterable[Endpoint]) -> dict[str, Guest]:
     owned: dict[str, list[Endpoint]] = {name: [] for name in document.spec.guests}
-    for endpoint in endpoints:
-        owned[endpoint.guest].append(endpoint)
+    for each in endpoints:
+        if each.guest in owned:
+            owned[each.guest].append(each)
     return {
         name: Guest(name, spec.host, spec.labels, tuple(owned[name]), document.source("guests", name))
         for name, spec in document.spec.guests.items()

@@ -18,7 +18,7 @@ LEASE = 3600
 def resolve_segments(document: Document, hosts: Mapping[str, Host], faults: Faults) -> dict[str, Segment]:
     spec = document.spec
     ids = segment_ids(spec.fabric, spec.segments)
-    spoofing = {nic.segment for guest in spec.guests.values() for nic in guest.nics if nic.spoof}
+    spoofing = {name for guest in spec.guests.values() for nic in guest.nics if nic.spoof for name in nic.segments}
     return {
         name: Segment(
             name=name,

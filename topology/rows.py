@@ -31,7 +31,8 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
     leaving = {segment.uplink for segment in fabric.segments.values() if _leaves(segment)}
     rows = {}
     for name, host in fabric.hosts.items():
-        row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid)}
+        vlans = 2 if any(fabric.segments[endpoint.segment].qinq for endpoint in local[name]) else 1
+        row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid, vlans)}
         row |= (_uplink(fabric, host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
         if tunnels:
             row |= _tunnels(fabric, host, mpids)
@@ -123,19 +124,23 @@ def _host_way(fabric: Fabric, host: Host) -> Iterator[Row]:
 
 def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Row]:
     routed: set[tuple[str, int]] = set()
+    cables: dict[str, list[Endpoint]] = {}
     for endpoint in local:
+        cables.setdefault(endpoint.cable, []).append(endpoint)
+    for endpoint, *others in cables.values():
         segment = fabric.segments[endpoint.segment]
-        yield f"endpoint/{endpoint.name}", EndpointSpec(
-            name=endpoint.name,
+        bare = endpoint.tag is not None
+        yield f"endpoint/{endpoint.cable}", EndpointSpec(
+            name=endpoint.cable,
             guest=endpoint.guest,
             port=endpoint.port,
             bridge=host.bridge,
             attach=endpoint.attach,
             inside=endpoint.nic,
             mac=endpoint.mac,
-            addresses=tuple(str(address) for address in endpoint.addresses),
-            gateways=tuple(_gateways(endpoint, segment, routed)),
-            mtu=segment.mtu,
+            addresses=() if bare else tuple(str(address) for address in endpoint.addresses),
+            gateways=() if bare or endpoint.attach == "host" else tuple(_gateways(endpoint, segment, routed)),
+            mtu=min(fabric.segments[each.segment].mtu for each in (endpoint, *others)),
             segment=segment.name,
         )
 

@@ -150,6 +150,12 @@ class Trunk(Strict):
     native: StrictStr | None = None
     tags: dict[s.VlanKey, StrictStr] = {}
 
+    @model_validator(mode="after")
+    def leads_somewhere(self) -> "Trunk":
+        if self.native is None and not self.tags:
+            raise ValueError("needs native or tags")
+        return self
+
 
 class Nic(Strict):
     segment: StrictStr | None = None
@@ -164,6 +170,18 @@ class Nic(Strict):
         if (self.segment is None) == (self.trunk is None):
             raise ValueError("needs one of segment and trunk")
         return self
+
+    @property
+    def plugs(self) -> tuple[tuple[int | None, str], ...]:
+        """Every segment it is in, behind the tag of its frames; what has none comes first."""
+        if self.trunk is None:
+            return ((None, self.segment),) if self.segment is not None else ()
+        native = ((None, self.trunk.native),) if self.trunk.native is not None else ()
+        return (*native, *sorted(self.trunk.tags.items()))
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(segment for _, segment in self.plugs)
 
 
 class Guest(Strict):

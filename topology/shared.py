@@ -117,7 +117,7 @@ def _members(document: Document, segment: str, service: VirtualService) -> Itera
     elif guest not in spec.guests:
         if not document.is_broken("guests", guest) and not document.is_broken("segments", who):
             yield ("to",), f'"{who}" is not something that answers: name guests, endpoints, labels or segment "{segment}"'
-    elif not any(plugged.segment == segment for plugged in _nics(spec.guests[guest].nics, nic)):
+    elif not any(segment in plugged.segments for plugged in _nics(spec.guests[guest].nics, nic)):
         yield ("to",), f'"{who}" is not in segment "{segment}"'
 
 
@@ -131,7 +131,7 @@ def _derived(document: Document, name: str, segment: str, shared: Shared) -> Add
     if not spec.subnets or spec.mode == "bridged":
         return None
     subnet = spec.subnets[0]
-    given = {getattr(ip, "ip", ip) for guest in document.spec.guests.values() for nic in guest.nics if nic.segment == segment for ip in nic.ip}
+    given = {getattr(ip, "ip", ip) for guest in document.spec.guests.values() for nic in guest.nics if segment in nic.segments for ip in nic.ip}
     given |= {gateway_of(spec, subnet)} | {address for where, address in shared.places.values() if where == segment}
     ends = spec.dhcp.range if isinstance(spec.dhcp, Dhcp) else None
     at, size = names.address_slot(subnet, f"service/{name}"), min(subnet.num_addresses - 2, 1 << 32)

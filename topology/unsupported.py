@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from weft.topology.document import Document, Faults
-from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic, Segment, Uplink
+from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic, Uplink
 from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
@@ -18,9 +18,6 @@ def refuse_unsupported(document: Document, faults: Faults) -> None:
 
 def _found(document: Document) -> Iterator[tuple[Path, str]]:
     yield from _whole_fabric(document)
-    for path, segment in document.items("segments"):
-        for key, what in _segment(segment):
-            yield (*path, key), f"{what} {LATER}"
     for path, host in document.items("hosts"):
         for rest, what in _host(host):
             yield (*path, *rest), f"{what} {LATER}"
@@ -37,14 +34,6 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
     for section in _SECTIONS:
         for path, _ in document.items(section):
             yield path, LATER
-
-
-def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
-    table = {
-        "host": (segment.host, "an address of the host in a segment is"),
-        "qinq": (segment.qinq, "qinq is"),
-    }
-    yield from ((key, what) for key, (asked, what) in table.items() if asked)
 
 
 def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -65,8 +54,6 @@ def _uplink(uplink: Uplink) -> Iterator[tuple[str, str]]:
 
 
 def _nic(nic: Nic) -> Iterator[tuple[str, str]]:
-    if nic.trunk is not None:
-        yield "trunk", "a trunk is"
     if nic.attach == "libvirt":
         yield "attach", "attach libvirt is"
     elif isinstance(nic.attach, AttachVf):

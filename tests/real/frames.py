@@ -20,11 +20,21 @@ LONGEST, WHILE = 15.0, 0.5
 """Seconds: how long what should arrive is waited for, and how long what should not is still listened for."""
 
 
+SOL_PACKET, PACKET_AUXDATA, VLAN_VALID = 263, 8, 0x10
+AUXDATA = struct.Struct("=IIIHHHH")
+"""What the kernel took off a frame: tpacket_auxdata (packet(7)), the tag last but one."""
+
+
 class Jack(NamedTuple):
-    """An interface in a namespace."""
+    """An interface in a namespace, and the tag of what is behind it."""
 
     namespace: str
     interface: str
+    tag: int = 0
+
+    @property
+    def untagged(self) -> "Jack":
+        return self._replace(tag=0)
 
 
 def encode(packet: Packet, marker: bytes) -> bytes:
@@ -115,10 +125,11 @@ def sockets(jacks: Iterable[Jack]) -> Iterator[dict[Jack, socket.socket]]:
     """A packet socket at every one."""
     made: dict[Jack, socket.socket] = {}
     try:
-        for jack in jacks:
+        for jack in {jack.untagged for jack in jacks}:
             with inside(jack.namespace):
                 made[jack] = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(ETH_P_ALL))
                 made[jack].bind((jack.interface, ETH_P_ALL))
+                made[jack].setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         yield made
     finally:
         for each in made.values():
@@ -138,7 +149,7 @@ def heard(at: Mapping[Jack, socket.socket], sent: Mapping[str, tuple[Jack, bytes
     while waiting and time.monotonic() < latest:
         for name in waiting:
             jack, frame = sent[name]
-            at[jack].send(frame)
+            at[jack.untagged].send(frame)
         _gather(at, sent, found)
         waiting = {name for name in sent if not wanted[name] <= set(found[name])}
     return found
@@ -151,10 +162,17 @@ def _gather(at: Mapping[Jack, socket.socket], sent: Mapping[str, tuple[Jack, byt
     until = time.monotonic() + WHILE
     while (left := until - time.monotonic()) > 0:
         for each in select.select(list(by_socket), [], [], left)[0]:
-            data, address = each.recvfrom(4096)
+            data, tag, address = _received(each)
             for end, (name, longest) in ends.items() if address[2] != OUTGOING else ():
                 if data.rstrip(b"\0").endswith(end) and len(data) <= longest:
-                    found[name][by_socket[each]] = data
+                    found[name][by_socket[each]._replace(tag=tag)] = data
+
+
+def _received(from_socket: socket.socket) -> tuple[bytes, int, tuple[str, int, int]]:
+    """A frame without its outermost tag, that tag, and where it came from."""
+    data, more, _, address = from_socket.recvmsg(4096, socket.CMSG_SPACE(AUXDATA.size))
+    taken = [AUXDATA.unpack(value) for level, kind, value in more if (level, kind) == (SOL_PACKET, PACKET_AUXDATA)]
+    return data, next((tci & 0xFFF for status, *_, tci, _ in taken if status & VLAN_VALID), 0), address
 
 
 def marker(name: str) -> bytes:

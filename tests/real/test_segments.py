@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import test_private, test_routing, test_spoofing
-from tests.cases import Case
+from tests.apps import test_cables, test_private, test_routing, test_spoofing
+from tests.cases import Case, ends
 from tests.real.frames import Jack, encode, heard, marker, sockets
 from tests.real.labs import Lab, lab, weft
 from tests.real.test_trace import once, within
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import Ct
+from weft.apps.pipeline import VLAN_PRESENT
 from weft.apps.world import Walk, World
 from weft.cli.stores import look
 from weft.topology import names
@@ -27,6 +28,7 @@ TABLES = {
     "shp-a": (test_routing.JOINED, test_routing.CASES),
     "shp-b": (test_private.KINDS, test_private.CASES),
     "shp-c": (test_spoofing.SENDERS, test_spoofing.CASES),
+    "shp-d": (test_cables.CABLES, test_cables.CASES),
 }
 LINES = [pytest.param(name, case, id=case.says) for name, (_, cases) in TABLES.items() for case in cases]
 
@@ -37,7 +39,7 @@ class Stage:
 
     lab: Lab
     make: Callable[[], World]
-    heard: dict[str, set[str]]
+    heard: dict[str, set[Jack]]
 
     @property
     def walked(self) -> World:
@@ -78,14 +80,18 @@ def _stage(name: str, folder: Path) -> Iterator[Stage]:
         yield Stage(here, walked, sent(walked(), cases))
 
 
-def sent(here: World, cases: tuple[Case, ...]) -> dict[str, set[str]]:
-    """By case: who heard it. All are sent at once."""
+def sent(here: World, cases: tuple[Case, ...]) -> dict[str, set[Jack]]:
+    """By case: where it was heard. All are sent at once."""
     stations = [name for name in here.stations if name in here.fabric.endpoints or _is_served(here, name)]
-    at = {jack(here, name): name for name in stations}
-    frames = {case.says: (jack(here, case.sender), encode(case.packet(here), marker(case.says))) for case in cases}
-    wanted = {case.says: {jack(here, name) for name in case.to} for case in cases}
-    with sockets(at) as opened:
-        return {says: {at[place] for place in places} for says, places in heard(opened, frames, wanted).items()}
+    frames = {case.says: (jack(here, case.sender), frame(here, case)) for case in cases}
+    with sockets(jack(here, name) for name in stations) as opened:
+        return {says: set(places) for says, places in heard(opened, frames, {case.says: wanted(here, case) for case in cases}).items()}
+
+
+def wanted(here: World, case: Case) -> set[Jack]:
+    """Where it should be heard, and behind which tag."""
+    own = case.packet(here)["vlan_vid"] & 0xFFF
+    return {where._replace(tag=where.tag or own) for where in (jack(here, name) for name in case.to)}
 
 
 def _is_served(here: World, station: str) -> bool:
@@ -100,13 +106,20 @@ def jack(here: World, station: str) -> Jack:
     if at:
         return Jack(names.service_namespace(fabric.name, host), names.service_port(segment))
     endpoint = fabric.endpoints[station]
-    return Jack(names.namespace(fabric.name, endpoint.guest), endpoint.nic)
+    inside = endpoint.port if endpoint.attach == "host" else endpoint.nic
+    return Jack(names.namespace(fabric.name, endpoint.guest), inside, endpoint.tag or 0)
+
+
+def frame(here: World, case: Case) -> bytes:
+    """The packet as its sender puts it on its cable."""
+    tag = here.stations[case.sender].tag
+    return encode({**case.packet(here), **({} if tag is None else {"vlan_vid": VLAN_PRESENT | tag})}, marker(case.says))
 
 
 @pytest.mark.parametrize(("name", "case"), LINES)
 def test_it_is_walked_so(stages: Stages, name: str, case: Case) -> None:
     here = stages(name).walked
-    assert set(here.send(case.sender, case.packet(here)).to) - {"outside"} == set(case.to)
+    assert sorted(ends(here, here.send(case.sender, case.packet(here)))) == sorted(case.to)
 
 
 @pytest.mark.parametrize(("name", "case"), LINES)
@@ -115,8 +128,7 @@ def test_a_real_switch_meets_the_flows_that_the_walk_met(stages: Stages, name: s
     switch, port = walked.stations[case.sender].place
     host, _, bridge = switch.partition("/")
     packet = case.packet(walked)
-    frame = encode(packet, marker(case.says)).hex()
-    traced = stage.lab.ovs(host, "ovs-appctl", "ofproto/trace", bridge, f"in_port={port}", frame)
+    traced = stage.lab.ovs(host, "ovs-appctl", "ofproto/trace", bridge, f"in_port={port}", frame(walked, case).hex())
     walk = walked.send(case.sender, packet)
     met, meets = once(walk, switch), within(traced, bridge)
     assert meets[: tracked(walk, switch)] == met[: tracked(walk, switch)]
@@ -131,7 +143,8 @@ def tracked(walk: Walk, switch: str) -> int | None:
 
 @pytest.mark.parametrize(("name", "case"), LINES)
 def test_a_real_packet_goes_there(stages: Stages, name: str, case: Case) -> None:
-    assert stages(name).heard[case.says] == set(case.to)
+    stage = stages(name)
+    assert stage.heard[case.says] == wanted(stage.walked, case)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -289,7 +289,7 @@ GUESTS = [
     (
         "{segment: db, ip: 10.0.9.5}",
         "{trunk: {native: office, tags: {5: lan, 6: nix}}}",
-        ['11: endpoint "db1.eth0": a trunk is not supported yet', '11: endpoint "db1.eth0": there is no segment "nix"'],
+        ['11: endpoint "db1.eth0": there is no segment "nix"'],
     ),
     (
         "{segment: db, ip: 10.0.9.5}",
