@@ -24,6 +24,7 @@ from weft.apps.pipeline import (
     ADMIT,
     CONDITION,
     GUEST,
+    HOME,
     ORIGIN,
     SEGMENT,
     SERVICE,
@@ -75,7 +76,8 @@ def defaults() -> tuple[Flow, ...]:
 def guest(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
     """The flows that admit one endpoint on its own host."""
     why = (endpoint.path, segment.path)
-    untag = (PopVlan(),) if endpoint.tag is not None else ()
+    untag: tuple[Action, ...] = (PopVlan(),) if endpoint.tag is not None else ()
+    untag += (put(HOME, segment.id),) if endpoint.trunk else ()
     cable: dict[str, Given] = {"in_port": Port(endpoint.port), "vlan_vid": 0 if endpoint.tag is None else VLAN_PRESENT | endpoint.tag}
     if endpoint.spoof:
         enter = (*untag, *_enter(segment, GUEST, stranger=True))

@@ -255,10 +255,11 @@ def selves(rule: Rule, role: int, local: Iterable[tuple[Endpoint, Segment]]) -> 
     elif party.segment is not None:
         yield from (held((HOME, number)) for number in {segment.id for _, segment in local if segment.name == party.segment})
     else:
-        for endpoint, _ in local:
+        for endpoint, segment in local:
             of_host = party.word == "host" and endpoint.attach == "host"
             if of_host or endpoint.name in names:
-                yield {SELF.field: (Port(endpoint.port), SELF.mask)}
+                one: Terms = {SELF.field: (Port(endpoint.port), SELF.mask)}
+                yield both(one, held((HOME, segment.id))) if endpoint.trunk else one
 
 
 def both(*terms: Terms) -> Terms:

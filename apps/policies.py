@@ -37,7 +37,7 @@ from weft.apps.flow import (
     match,
 )
 from weft.apps.packet import SYN
-from weft.apps.parties import DST, LINK_LOCAL, SRC, Rule, Surroundings, Terms, end, meet, selves, space
+from weft.apps.parties import DST, LINK_LOCAL, SRC, Rule, Surroundings, Terms, both, end, meet, selves, space
 from weft.apps.pipeline import (
     ANSWERS,
     AUDIT,
@@ -57,6 +57,7 @@ from weft.apps.pipeline import (
     PARTIES,
     PROTECT,
     ROLE,
+    SEGMENT,
     SELF,
     SERVER,
     SERVICE,
@@ -150,6 +151,8 @@ def follow(endpoint: Endpoint, segment: Segment, zone: int) -> Unit:
     why, port = (endpoint.path, segment.path), Port(endpoint.port)
     gets: Terms = {**held((TOWARDS, GUEST)), OUT.field: (port, OUT.mask)}
     sends: Terms = {"in_port": port}
+    if endpoint.trunk:  # its port is several endpoints: `admit` says in HOME which one sends
+        gets, sends = both(gets, held((SEGMENT, segment.id))), both(sends, held((HOME, segment.id)))
     me = (put(SELF, port), put(HOME, segment.id))
     flows = [
         PROTECT.flow(priority, match(**terms, eth_type=kind), Ct(zone=zone, table=PARTIES.number), why=why)

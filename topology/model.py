@@ -205,6 +205,8 @@ class Endpoint:
     source: Source = field(compare=False)
     tag: int | None = None
     """Tag of its frames at the port, of a guest's trunk; None: untagged."""
+    trunk: bool = False
+    """Other endpoints share its port."""
 
     @property
     def path(self) -> str:

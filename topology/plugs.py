@@ -34,6 +34,7 @@ class Plug:
     port: str
     attach: Attach
     spoof: bool = False
+    trunk: bool = False
     given: tuple[tuple[int, Address | Interface], ...] = ()
     """Addresses that the file gives it, with their place in the NIC's list."""
 
@@ -63,8 +64,8 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
     homes = [_home(ip, [segment for _, segment in there]) for ip in nic.ip]
     for tag, segment in there:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
-        path = ("guests", guest, "nics", place)
-        yield Plug(path, guest, label, spec.guests[guest].host, segment, tag, mac, port, _attach(nic, lab), nic.spoof, given)
+        path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
+        yield Plug(path, guest, label, host, segment, tag, mac, port, _attach(nic, lab), nic.spoof, trunk, given)
 
 
 def _home(given: Address | Interface, segments: list[Segment]) -> Segment | None:
@@ -104,4 +105,5 @@ def endpoint(document: Document, plug: Plug, addresses: tuple[Interface, ...]) -
         spoof=plug.spoof,
         source=document.source(*plug.path),
         tag=plug.tag,
+        trunk=plug.trunk,
     )

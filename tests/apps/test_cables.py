@@ -121,6 +121,18 @@ def test_a_trunk_is_one_port_with_one_mac_and_its_addresses_are_where_they_belon
     assert [key for key in row if key.startswith("endpoint/fw")] == ["endpoint/fw.eth0"]
 
 
+def test_a_policy_tells_the_endpoints_of_a_trunk_apart() -> None:
+    here = world(CABLES + "policies: [{name: no, deny: icmp, from: fw.eth0.5, to: any}, {name: nor, deny: icmp, from: any, to: fw.eth0.9}]\n")
+    for source, target, answered in (
+        ("fw.eth0.5", "lan2.eth0", False),
+        ("lan2.eth0", "fw.eth0.5", True),
+        ("fw.eth0", "office2.eth0", True),
+        ("office1.eth0", "fw.eth0", True),
+        ("db1.eth0", "fw.eth0.9", False),
+    ):
+        assert here.pings(source, here.stations[target].own[0]) == answered, (source, target)
+
+
 def test_a_host_is_in_a_segment_where_it_has_a_guest_of_it() -> None:
     made = fabric(CABLES.replace("db2: {host: kvm2", "db2: {host: kvm1"))
     hosts = [endpoint for endpoint in made.endpoints.values() if endpoint.attach == "host"]
