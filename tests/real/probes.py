@@ -109,7 +109,7 @@ class Machine:
         return self._asked(probe, "udp", probe.target, str(PORT))
 
     def _asked(self, probe: Probe, *words: str) -> str:
-        """``yes``, with whom the other one saw; or ``no``, refused or unanswered, for a kernel refuses so often a second and not oftener."""
+        """``yes``, with whom the other one saw; or ``no``, whether refused or unanswered."""
         said = self.run(probe.station, *ASK, *words).stdout.strip()
         name, _, seen = said.partition(" saw ")
         if not seen:
@@ -129,7 +129,7 @@ class Machine:
 
     def _hop(self, probe: Probe) -> str:
         """Who says that a packet's time is over (RFC 792), as traceroute asks."""
-        said = self.run(probe.station, "ping", "-n", "-c", "3", "-i", "1", "-W", "1", "-t", "1", probe.target).stdout
+        said = self.run(probe.station, "ping", "-n", "-c", "2", "-i", "0.3", "-W", "1", "-t", "1", probe.target).stdout
         line = next((line for line in said.splitlines() if line.startswith("From ")), "")
         who = line.split()[1] if line else "nobody"
         named = "its gateway" if who == gateway(probe.station[:-1]) else who
