@@ -6,7 +6,6 @@ their Debian packages (``tools/setup bench``) and are started one by one, as ovn
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,7 +103,3 @@ def _wait_for_bridge(ovs: Ovs) -> None:
         if time.monotonic() > end:
             raise RuntimeError("ovn-controller makes no bridge")
         time.sleep(0.1)
-
-
-def installed() -> bool:
-    return subprocess.run([PEERS / "usr/bin/ovn-northd", "--version"], capture_output=True, check=False).returncode == 0

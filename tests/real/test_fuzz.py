@@ -26,10 +26,11 @@ NAME = "peers-fuzz"
 FABRIC = f"""
 fabric: {NAME}
 segments:
-  db: {{mode: isolated, subnets: [10.0.9.0/24, "fd00:9::/64"], ra: false}}
+  db: {{mode: isolated, subnets: [10.0.9.0/24, "fd00:9::/64"], ra: false, multicast: snoop}}
   office: {{mode: nat, subnets: [192.168.122.0/24], uplink: physnet}}
   branch: {{mode: routed, subnets: [192.168.2.0/24], uplink: physnet}}
   vault: {{mode: isolated, subnets: [10.0.8.0/24, "fd00:8::/64"], ra: false, policy: closed}}
+  cells: {{mode: isolated, subnets: [10.0.7.0/24, "fd00:7::/64"], ra: false, private: true}}
   lan: {{mode: bridged, uplink: physnet, vlan: 5}}
   wlan: {{mode: bridged, uplink: physnet, vlan: 6}}
 hosts:
@@ -48,6 +49,9 @@ guests:
   vaultx: {{host: kvm1, nics: [{{segment: vault, ip: [10.0.8.66, "fd00:8::66"]}}]}}
   vault1: {{host: kvm1, nics: [{{segment: vault, ip: [10.0.8.11, "fd00:8::11"]}}]}}
   vault2: {{host: kvm2, nics: [{{segment: vault, ip: [10.0.8.12, "fd00:8::12"]}}]}}
+  cellx: {{host: kvm1, nics: [{{segment: cells, ip: [10.0.7.66, "fd00:7::66"]}}]}}
+  cell1: {{host: kvm1, nics: [{{segment: cells, ip: [10.0.7.11, "fd00:7::11"]}}]}}
+  cell2: {{host: kvm2, nics: [{{segment: cells, ip: [10.0.7.12, "fd00:7::12"]}}]}}
   lanx: {{host: kvm1, nics: [{{segment: lan, ip: 10.5.0.66/24}}]}}
   lan1: {{host: kvm1, nics: [{{segment: lan, ip: 10.5.0.11/24}}]}}
   lan2: {{host: kvm2, nics: [{{segment: lan, ip: 10.5.0.12/24}}]}}
@@ -55,13 +59,14 @@ guests:
 policies:
   - {{name: shop, allow: tcp/80, from: vault, to: vault}}
 """
-SENDERS = {"db": "dbx", "office": "officex", "branch": "branchx", "vault": "vaultx", "lan": "lanx"}
+SENDERS = {"db": "dbx", "office": "officex", "branch": "branchx", "vault": "vaultx", "cells": "cellx", "lan": "lanx"}
 FRAMES = int(os.environ.get("WEFT_FUZZ_FRAMES", "3000"))
 SEED = int(os.environ.get("WEFT_FUZZ_SEED", "1"))
 RATE = 600
 """Frames a second of each sender."""
 PINGS = {"db1": "10.0.9.12", "office1": "203.0.113.1", "branch1": "192.168.2.12", "lan1": "10.5.0.12"}
 PUBLIC, UNDERLAY, BRANCH = bytes((203, 0, 113)), bytes((10, 10, 10)), bytes((192, 168, 2))
+LEASES: dict[str,str] = {}
 FUZZ = (sys.executable, "-m", "tests.real.fuzz")
 
 
@@ -77,6 +82,8 @@ class Aftermath:
     lost: dict[str, int] = field(default_factory=dict)
     before: dict[int, str] = field(default_factory=dict)
     after: dict[int, str] = field(default_factory=dict)
+    leased: dict[str, str] = field(default_factory=dict)
+    """What guests that asked by DHCP meanwhile were given."""
 
     def segment(self, guest: str) -> str:
         return self.fabric.guests[guest].endpoints[0].segment
@@ -125,6 +132,7 @@ def attack(made: Aftermath, folder: Path) -> None:
     numbers = ("--count", str(each), "--rate", str(RATE))
     seeds = {segment: ("--seed", str(SEED * 1000 + place)) for place, segment in enumerate(SENDERS)}
     sending = {s: start(made.here, SENDERS[s], "send", "eth0", stage_text(made.stage(s)), *numbers, *seeds[s]) for s in SENDERS}
+    made.leased = {guest: leased(made.here, guest) for guest in LEASES}
     for segment, process in sending.items():
         said, trouble = process.communicate(timeout=60 + each / RATE * 5)
         assert process.returncode == 0, trouble
@@ -150,6 +158,12 @@ def listen(here: Lab, space: str, interface: str, macs: list[str], folder: Path)
     while not (folder / space.replace("wires", "wire")).read_text():
         assert process.poll() is None, process.communicate()
     return process
+
+
+def leased(here: Lab, guest: str) -> str:
+    """The address that a real client gets, and leaves alone; empty: none in a few tries."""
+    done = here.exec(guest, "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "4", "-T", "1", "-s", "/bin/true")
+    return (done.stdout + done.stderr).partition("lease of ")[2].partition(" ")[0]
 
 
 def lost(said: str) -> int:
@@ -213,6 +227,11 @@ def test_a_closed_segment_hears_only_what_a_policy_lets_in(aftermath: Aftermath)
         assert [packet for packet in judged if packet.protocol != TCP or packet.ports[1] != 80] == [], guest
 
 
+@pytest.mark.parametrize("guest", ["cell1", "cell2"])
+def test_on_a_private_segment_nobody_hears_anything(aftermath: Aftermath, guest: str) -> None:
+    assert [frame.hex() for frame in aftermath.seen[guest]] == []
+
+
 def is_ip(frame: bytes) -> bool:
     return frame[12:14] in (IPV4.to_bytes(2), IPV6.to_bytes(2))
 
@@ -253,9 +272,19 @@ def test_nothing_of_the_lab_died(aftermath: Aftermath) -> None:
     assert len(aftermath.before) >= 9
 
 
+def test_nothing_of_the_lab_stumbled(aftermath: Aftermath) -> None:
+    logs = {path: path.read_text(errors="replace") for path in Path(f"/run/weft/{NAME}").rglob("*.log")}
+    assert logs
+    assert [(path, line) for path, text in logs.items() for line in text.splitlines() if "Traceback" in line or " ERROR " in line] == []
+
+
 @pytest.mark.parametrize("guest", PINGS)
 def test_nobody_else_waits(aftermath: Aftermath, guest: str) -> None:
     assert aftermath.lost[guest] == 0
+
+
+def test_others_get_their_addresses_meanwhile(aftermath: Aftermath) -> None:
+    assert aftermath.leased == LEASES
 
 
 def test_everybody_still_talks(aftermath: Aftermath) -> None:
