@@ -150,10 +150,10 @@ def _ipv6_may(packet: Ip, me: Who) -> bool:
     if me.v6 == NOBODY6 or (packet.protocol == UDP and packet.ports[0] == 547):
         return False
     mine = (me.v6, me.link_local)
-    if packet.icmp not in (134, 135, 136):
-        return packet.src in mine
-    if packet.icmp == 134:
+    if packet.icmp in (134, 137):
         return False
+    if packet.icmp not in (135, 136):
+        return packet.src in mine
     if packet.icmp == 135:
         return packet.src in (*mine, NOBODY6)
     return packet.src in mine and packet.payload[8:24] == packet.src
