@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -161,17 +162,27 @@ def _start_host(lab: Lab, host: str, template: Path) -> None:
     _start(lab, f"{host}/agent")
 
 
-def _start(lab: Lab, name: str, socket: Path | None = None) -> None:
-    """Starts one of its processes; with `socket`, returns when that is there."""
+def _start(lab: Lab, name: str, door: Path | None = None) -> None:
+    """Starts one of its processes; with `door`, its socket, returns when somebody answers there."""
     process = next(each for each in lab.processes if each.name == name)
     if name.endswith("ovs-vswitchd"):
         time.sleep(max(0.0, EARLIEST - time.monotonic()))
     pid = processes.start(process, lab.fabric, lab.folder)
     deadline = time.monotonic() + READY
-    while socket and not socket.exists():
+    while door and not answers(door):
         if not processes.alive(pid) or time.monotonic() > deadline:
             raise WeftError(f"{name} did not start: {_last_line(lab.folder / f'{name}.log')}")
         time.sleep(0.005)
+
+
+def answers(door: Path) -> bool:
+    """Whether a connection to a unix socket is taken; one that is bound and not listened on yet is there, and refuses."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        try:
+            asking.connect(str(door))
+        except OSError:
+            return False
+    return True
 
 
 def check_running(lab: Lab) -> None:
