@@ -1,8 +1,8 @@
 """Translation on the way out: weft against OVN on the same datapath, and against a Linux bridge with masquerading, as libvirt does it.
 
 All leave by one wire, the lab's, to one server, its `outside`. The Linux peer keeps its offloads, as anybody's would; weft is measured
-with Open vSwitch's ``userspace-tso-enable`` off, which is the default, and on. Connections are few enough that no port comes again: on Open
-vSwitch 3.1 a port that OVN's two translations meet twice ends ovs-vswitchd (``conn_update_state`` in its log).
+with Open vSwitch's ``userspace-tso-enable`` off, which is the default, and on. Connections are few, and forgotten before
+each measurement: with tens of thousands under OVN, ovs-vswitchd 3.1.0 ends itself (``conn_update_state`` in its log; docs/development.md).
 """
 
 import subprocess
