@@ -14,6 +14,9 @@ from weft.apps.packet import ECHO_REPLY, Packet
 Tuple = tuple[int, int, int, int, int]
 """Protocol, source, source port, target, target port; for an ICMP echo the ports say request or reply."""
 
+ERRORS, ERRORS_6 = (3, 11, 12), (1, 2, 3, 4)
+"""Types of ICMP and ICMPv6 that quote a packet (RFC 792, RFC 4443): no conversation begins with one, and what is quoted is left out here."""
+
 PORTS = (("tcp_src", "tcp_dst"), ("udp_src", "udp_dst"))
 
 FREE_PORTS = range(1024, 65536)
@@ -87,7 +90,7 @@ def quoted(packet: Packet) -> Tuple | None:
 
 def tuple_of(packet: Packet) -> Tuple | None:
     prefix = "ip" if "ip_src" in packet else "ipv6"
-    if f"{prefix}_src" not in packet:
+    if f"{prefix}_src" not in packet or packet.get("icmp_type") in ERRORS or packet.get("icmpv6_type") in ERRORS_6:
         return None
     sport, dport = next(((packet[src], packet[dst]) for src, dst in PORTS if src in packet), _echo(packet))
     return packet["ip_proto"], packet[f"{prefix}_src"], sport, packet[f"{prefix}_dst"], dport

@@ -85,6 +85,9 @@ class Family:
     networks: tuple[Network, ...]
     """Of the segments that are translated."""
     handed: tuple[Handed, ...]
+    routed: tuple[Network, ...]
+    """Of routed segments. What their guests ask by a forward is answered by it: by its own address the other guest would be answered
+    on the way between segments, untranslated."""
 
     @property
     def ether(self) -> int:
@@ -122,9 +125,11 @@ def translating(here: View, way: Outlet, uplink: str) -> Iterator[Family]:
     segments = [s for s in here.fabric.segments.values() if s.mode == "nat" and s.uplink == uplink]
     for address in way.addresses:
         version = address.version
-        nets = [net for s in segments for net in s.networks if net.version == version and net.prefixlen]
+        nets = [net for s in segments for net in s.networks]
         if any(subnet.network.version == version for s in segments for subnet in s.subnets):
-            yield Family(address, tuple(dict.fromkeys(nets)), tuple(_handed(here, uplink, version)))
+            routed = [net for s in here.fabric.segments.values() if s.mode == "routed" for net in s.networks]
+            nets, routed = ([net for net in dict.fromkeys(found) if net.version == version and net.prefixlen] for found in (nets, routed))
+            yield Family(address, tuple(nets), tuple(_handed(here, uplink, version)), tuple(routed))
 
 
 def _handed(here: View, uplink: str, version: int) -> Iterator[Handed]:
@@ -209,6 +214,9 @@ def _forwards(way: Outlet, family: Family) -> Iterator[Flow]:
         nat = Nat(dst=handed.target, port=handed.to_port)
         terms: dict[str, Given] = {"eth_type": family.ether, **handed.terms}
         yield TO_HOST.flow(20, match(ct_state="+trk+new", **terms), Ct(zone, LET_IN.number, commit=True, nat=nat), why=why)
+        for net in family.routed:
+            asked = match(ct_state="+trk+new", **terms, **by(net))
+            yield TO_HOST.flow(21, asked, Ct(zone, HIDE.number, commit=True, nat=nat), why=why)
         yield GUEST_TO_HOST.flow(20, match(**terms), Ct(zone, HIDE.number, commit=True, nat=nat), why=why)
 
 
@@ -216,12 +224,19 @@ def _hairpin(way: Outlet, family: Family) -> tuple[Flow, ...]:
     zone, hairpin = way.zones
     hide = Ct(zone=hairpin, commit=True, nat=Nat(src=family.hairpin), table=HIDDEN.number)
     undo = Ct(zone=zone, nat=Nat(), table=ANSWERED.number)
-    to_host = (Set("eth_dst", mac_number(way.mac)), Output(Port(way.exit)))
+    leaving = Port(way.exit)
+    to_host = (Set("eth_dst", mac_number(way.mac)), Output(leaving))
     answers = match(eth_type=family.ether, ct_state=ANSWERS)
     hidden = by(family.hairpin)
     return (
         HIDE.flow(0, match(eth_type=family.ether), hide, why=way.why),
-        *(HIDDEN.flow(10, match(**hidden, **to(net)), Output(IN_PORT), why=way.why) for net in family.networks),
+        *(HIDDEN.flow(11, match(**hidden, **to(net), in_port=leaving), Output(IN_PORT), why=way.why) for net in family.networks),
+        *(HIDDEN.flow(10, match(**hidden, **to(net)), Output(leaving), why=way.why) for net in family.networks),
+        *(
+            TO_HOST.flow(31, match(ct_state=ANSWERS, **by(source), **to(net)), Resubmit(HIDE.number), why=way.why)
+            for source in (family.routed if family.handed else ())
+            for net in family.networks
+        ),
         HIDDEN.flow(5, match(**hidden), Output(LOCAL), why=way.why),
         ANSWER.flow(0, answers, undo, why=way.why),
         HOST_ANSWER.flow(0, answers, *to_host, why=way.why),

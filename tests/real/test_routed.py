@@ -31,8 +31,8 @@ guests:
   r1: {host: kvm1, nics: [{segment: branch, ip: [192.168.2.10, "fd00:2::10"]}]}
   r2: {host: kvm2, nics: [{segment: branch, ip: [192.168.2.20, "fd00:2::20"]}]}
   gate: {host: kvm2, nics: [{segment: branch, ip: 192.168.2.254, spoof: true}]}
-  p1: {host: kvm1, nics: [{segment: public, ip: [203.0.113.130, "2001:db8:0:0:1::30"]}]}
-  p2: {host: kvm2, nics: [{segment: public, ip: [203.0.113.131, "2001:db8:0:0:1::31"]}]}
+  p1: {host: kvm1, nics: [{segment: public, ip: [203.0.113.130, "2001:db8::1:0:0:30"]}]}
+  p2: {host: kvm2, nics: [{segment: public, ip: [203.0.113.131, "2001:db8::1:0:0:31"]}]}
   n1: {host: kvm1, nics: [{segment: office, ip: 192.168.122.10}]}
   out2: {host: kvm2, nics: [{segment: flat, ip: [203.0.113.2/24, "2001:db8::2/64"]}]}
 lab: {outside: 203.0.113.0/24}
@@ -40,7 +40,7 @@ lab: {outside: 203.0.113.0/24}
 H1, H2, OUT, OUT2 = "203.0.113.11", "203.0.113.12", "203.0.113.1", "203.0.113.2"
 R1, R2, P1, P2, N1 = "192.168.2.10", "192.168.2.20", "203.0.113.130", "203.0.113.131", "192.168.122.10"
 S1, S2, SIX, SIX2 = "2001:db8::11", "2001:db8::12", "2001:db8::1", "2001:db8::2"
-R1_6, R2_6, P1_6, P2_6 = "fd00:2::10", "fd00:2::20", "2001:db8:0:0:1::30", "2001:db8:0:0:1::31"
+R1_6, R2_6, P1_6, P2_6 = "fd00:2::10", "fd00:2::20", "2001:db8::1:0:0:30", "2001:db8::1:0:0:31"
 PORTS = dict.fromkeys(("outside", "out2", "kvm1", "kvm2", "r1", "r2", "p1", "p2", "n1", "gate"), (7000,))
 
 CASES = [
@@ -82,7 +82,7 @@ CASES = [
     Case("r1", "tcp", N1, 7000, None),
     Case("n1", "tcp", OUT, 7000, "outside", H1),
     Case("r1", "tcp", H1, 8080, "n1", "169.254.122.1"),
-    Case("r2", "tcp", H1, 8080, "n1", R2),
+    Case("r2", "tcp", H1, 8080, "n1", "169.254.122.1"),
     Case("outside", "tcp", H1, 8080, "n1", OUT),
     Case("outside", "tcp", N1, 7000, None),
 ]
@@ -95,6 +95,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(FABRIC)
     with lab(file, "natr") as made:
         made.exec("gate", "ip", "address", "add", f"{BEHIND}/32", "dev", "lo")
+        made.exec("out2", "ip", "route", "add", "192.168.2.0/24", "via", H1)
         with serving(made, PORTS):
             assert until(lambda: all(made.pings(name, OUT) for name in ("r1", "p2", "n1")))
             yield made
