@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_interface
 
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated, translated6
@@ -60,6 +61,8 @@ def state_of(spec: Wired, seen: Observed) -> tuple[str, str]:
         return "waiting", f"port {name} is not there yet"
     if port.ofport < 0 or port.error:
         return "failed", port.error or f"Open vSwitch cannot open {name}"
+    if isinstance(spec, ServiceSpec) and not seen.services:
+        return "waiting", "the namespace behind it is not set yet"
     return "wired", ""
 
 
@@ -97,6 +100,12 @@ def _inside_only(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> str:
     served = [s for s in wanted.values() if isinstance(s, ServiceSpec) and s.uplink == spec.name]
     if served and translated(spec, wanted, seen) is None:
         return f"{spec.bridge} has no IPv4 address: nothing of {', '.join(s.segment for s in served)} leaves"
+    wires = [ip_interface(address).network for address in seen.links[HERE][spec.bridge].addresses]
+    for segment in served:
+        for net in (ip_interface(address).network for address in segment.addresses):
+            if any(wire.version == net.version and wire.subnet_of(net) for wire in wires):  # type: ignore[arg-type]
+                said = f"{net} of {segment.segment} is the whole network on {spec.bridge}"
+                return f"{said}: its guests reach nothing there, give them a part of it"
     sixes = [s.segment for s in served if any(":" in address for address in s.addresses)]
     if sixes and translated6(spec, wanted, seen) is None:
         return f"{spec.bridge} has no global IPv6 address: nothing of {', '.join(sixes)} leaves over IPv6"

@@ -8,7 +8,8 @@ ICMP errors             that the namespace's kernel writes about such packets le
 ======================  ===================================================================================
 
 On the way back the physical network has a route to the subnet by any host of the uplink, or the subnet is part of the physical network's
-own: then the namespace answers ARP and ND for the guests of its host, and only their addresses are taken, not the whole subnet.
+own: then the namespace answers ARP and ND for the guests of its host, and only the addresses of guests are taken, not the whole subnet:
+of those of other hosts too, since a neighbour may still send to the host where a guest was.
 """
 
 from collections.abc import Iterator
@@ -31,8 +32,8 @@ def parts(here: View, number: int) -> Iterator[Part]:
     if not nets:
         return
     routed = {segment.name for segment in here.fabric.segments.values() if segment.mode == "routed" and segment.uplink == uplink}
-    local = [e for e in here.fabric.endpoints.values() if e.host == here.host.name and e.segment in routed]
-    guests = tuple(own.ip for endpoint in local for own in endpoint.addresses if _physical(way, own.network))
+    members = [endpoint for endpoint in here.fabric.endpoints.values() if endpoint.segment in routed]
+    guests = tuple(own.ip for endpoint in members for own in endpoint.addresses if _physical(way, own.network))
     tracked = tuple(family.address for family in translating(here, way, uplink))
     yield Part(("untranslated", uplink), untranslated, (way, nets, guests, tracked))
 
