@@ -163,6 +163,15 @@ async def test_a_refused_flow_is_named_and_nothing_is_half_done(desk: Desk) -> N
     assert (await desk.want(Program({("c",): (plain(3),)}))).synced
 
 
+async def test_a_meter_beside_a_refused_change_is_not_asked_for_twice(desk: Desk) -> None:
+    meter, using = Meter(12, 100, 10, True, ("m",)), Flow(1, 2, match(), (ToMeter(12),), ("m",))
+    bad = Flow(1, 9, match(), (ToGroup(99),), ("segments/db",))
+    assert (await desk.want(Program({("m",): (using, bad)}, (), (meter,)))).failed
+    assert (await desk.want(Program({("m",): (using,)}, (), (meter,)))).synced
+    assert (await desk.want(Program({("a",): (plain(1),)}))).synced
+    assert "meter=12 " not in await desk.ofctl("dump-meters", "br0")
+
+
 async def test_groups_and_meters_come_before_their_flows_and_go_after(desk: Desk) -> None:
     group, meter = Group(9, "all", GROUPS[0].buckets, ("g",)), Meter(9, 100, 10, False, ("m",))
     using = Flow(1, 1, match(), (ToMeter(9), ToGroup(9)), ("u",))
