@@ -7,6 +7,7 @@ from weft.agents import steps as s
 from weft.agents.dnsmasq_files import conf, files
 from weft.agents.observed import Answering, Observed
 from weft.agents.steps import Action
+from weft.agents.strangers import strangers
 from weft.topology.hostrow import DhcpSpec, ServiceSpec, Spec
 
 
@@ -14,11 +15,17 @@ def answers(wanted: Mapping[str, Spec], able: Mapping[str, Spec], seen: Observed
     """One for each segment that has something to say, after its service port is there; those of other segments end."""
     for spec in able.values():
         service = able.get(f"service/{spec.segment}") if isinstance(spec, DhcpSpec) else None
-        if isinstance(spec, DhcpSpec) and isinstance(service, ServiceSpec):
+        if isinstance(spec, DhcpSpec) and isinstance(service, ServiceSpec) and needed(spec, wanted, seen):
             yield from _answer(spec, service.mac, seen, namespace)
     for segment in seen.answering:
-        if f"dhcp/{segment}" not in wanted:
+        asked = wanted.get(f"dhcp/{segment}")
+        if not (isinstance(asked, DhcpSpec) and needed(asked, wanted, seen)):
             yield Action("remove", f"dnsmasq of {segment}", "it ends", s.StopAnswering(segment))
+
+
+def needed(spec: DhcpSpec, wanted: Mapping[str, Spec], seen: Observed) -> bool:
+    """Somebody is there to ask: of the model, or plugged in by hand or by libvirt."""
+    return spec.inhabited or any(port.profile == spec.segment for port in strangers(wanted, seen))
 
 
 def _answer(spec: DhcpSpec, mac: str, seen: Observed, namespace: str) -> Iterator[Action]:

@@ -45,11 +45,12 @@ def _uplinks(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
 
 
 def _services(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
-    """DHCP, router advertisements and DNS of the segments that have them, on each host with members."""
-    places = dict.fromkeys((endpoint.host, endpoint.segment) for endpoint in fabric.endpoints.values())
-    for host, segment in places:
-        if fabric.segments[segment].answers and host in fabric.hosts:
-            yield from _object(seen, host, f"service/{segment}", f"{host} services of {segment}")
+    """DHCP, router advertisements and DNS of the segments that have them, on each host that serves them."""
+    places = {(endpoint.host, endpoint.segment) for endpoint in fabric.endpoints.values()}
+    for host in fabric.hosts.values():
+        for segment in fabric.segments.values():
+            if segment.answers and ((host.name, segment.name) in places or segment.routed_on(host)):
+                yield from _object(seen, host.name, f"service/{segment.name}", f"{host.name} services of {segment.name}")
 
 
 def _object(seen: Snapshot, host: str, key: str, about: str) -> Iterator[Lack]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 
+from weft.agents.answers import needed
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted, translated, translated6
 from weft.agents.steps import SetHostWay
@@ -39,7 +40,7 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}
         dhcp = wanted.get(f"dhcp/{spec.segment}") if isinstance(spec, ServiceSpec) and state == "wired" else None
-        if isinstance(dhcp, DhcpSpec):
+        if isinstance(dhcp, DhcpSpec) and needed(dhcp, wanted, seen):
             said |= _answers(dhcp, seen)
         found[key] = json.dumps(said, separators=(",", ":"))
     return found | dict(stranger_states(wanted, seen))

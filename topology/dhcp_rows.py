@@ -1,17 +1,17 @@
 """What each host's DHCP, router advertisements and DNS say: the same of the model's guests on every host, a slice of the range of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from weft.topology import dhcp_options, names
 from weft.topology.hostrow import DhcpSpec, Spec
 from weft.topology.model import HOST_UPLINK, Address, Fabric, Host, Segment
 
 
-def dhcp_rows(fabric: Fabric, host: Host, here: set[str]) -> Iterator[tuple[str, Spec]]:
-    """For the segments that this host has to do with, which `here` names."""
+def dhcp_rows(fabric: Fabric, host: Host, row: Mapping[str, Spec]) -> Iterator[tuple[str, Spec]]:
+    """For the segments that have a service port on this host, as its `row` says."""
     place = list(fabric.hosts).index(host.name)
     for name, segment in fabric.segments.items():
-        if segment.answers and name in here:
+        if segment.answers and f"service/{name}" in row:
             leads = segment.mode != "isolated"
             dhcp = segment.dhcp
             yield f"dhcp/{name}", DhcpSpec(
@@ -28,6 +28,7 @@ def dhcp_rows(fabric: Fabric, host: Host, here: set[str]) -> Iterator[tuple[str,
                 forwards=_asks_from(segment) if segment.dns and leads else "",
                 mtu=segment.mtu,
                 guests=tuple(" ".join((e.mac, e.guest, *(str(a.ip) for a in e.addresses))) for e in fabric.members(name)),
+                inhabited=any(endpoint.host == host.name for endpoint in fabric.members(name)),
             )
 
 

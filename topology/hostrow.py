@@ -124,6 +124,8 @@ class DhcpSpec:
     mtu: int
     guests: tuple[str, ...]
     """``MAC NAME ADDRESS...``: the members that the model knows, those of other hosts too."""
+    inhabited: bool
+    """The model knows a member on this host; without, it is for those alone who are plugged in later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,8 +133,8 @@ class Segment:
     def routed_on(self, host: "Host") -> bool:
         """Has its router on a host even without a guest there: where its uplink is, since a route may lead to any host of it; and where a
         guest that the file does not name may ask for an address."""
-        wired = self.uplink in (None, HOST_UPLINK) or self.uplink in host.uplinks
-        return wired and (self.mode == "routed" or (self.dhcp is not None and bool(self.dhcp.ranges)))
+        wired = self.uplink == HOST_UPLINK or self.uplink in host.uplinks
+        return wired and (self.mode == "routed" or self.answers)
 
     @property
     def joined(self) -> bool:

@@ -40,7 +40,7 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         here |= {segment.name for segment in fabric.segments.values() if segment.routed_on(host)}
         row |= _services(fabric, host, here)
         row |= _host_way(fabric, host)
-        row |= dhcp_rows(fabric, host, here)
+        row |= dhcp_rows(fabric, host, row)
         row |= _endpoints(fabric, host, local[name])
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)

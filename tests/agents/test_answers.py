@@ -12,7 +12,7 @@ from tests.fabrics import fabric
 from weft.agents import steps as s
 from weft.agents.dnsmasq import leases, mac_of
 from weft.agents.dnsmasq_files import conf, files
-from weft.agents.observed import Answering, Lease
+from weft.agents.observed import Answering, Lease, Port
 from weft.agents.plan import Wanted
 from weft.agents.states import states
 from weft.topology.hostrow import DhcpSpec
@@ -105,6 +105,20 @@ def test_nothing_is_started_on_a_port_that_cannot_be_had() -> None:
     only = {key: one for key, one in wanted().items() if key != "service/office"}
     host.converge(only)
     assert set(host.answering) == {"six", "auto", "shut"}
+
+
+def test_where_the_file_has_no_guest_it_runs_as_long_as_somebody_is_plugged_in() -> None:
+    empty = SERVED.partition("guests:")[0] + "lab: {outside: 203.0.113.0/24}\n"
+    host, now = Host(), wanted(empty)
+    host.converge(now)
+    assert not host.answering
+    assert json.loads(states(now, host.observe(), {})["service/office"])["state"] == "wired"
+    host.ports["vnet0"] = Port("vnet0", "br-weft", False, "", {}, 9, "", profile="office", attached_mac="52:54:00:00:00:01")
+    host.converge(now)
+    assert set(host.answering) == {"office"}
+    del host.ports["vnet0"]
+    host.converge(now)
+    assert not host.answering
 
 
 def test_leases_are_reported_by_address_and_change_with_them_alone(host: Host) -> None:

@@ -69,3 +69,12 @@ def test_a_translated_segment_gets_answers_alone_from_others() -> None:
     let = [line.strip() for line in _nft(step(OFFICE, BRANCH), "").splitlines() if "accept" in line]
     assert 'iifname { "s.branch", "s.office" } oifname "s.branch" accept' in let
     assert not any('"s.branch"' in line and 'oifname "s.office"' in line for line in let)
+
+
+def test_what_leaves_by_the_host_itself_has_a_table_with_that_alone() -> None:
+    default = Served("s.default", "host", "nat", ("192.168.123.1/24",))
+    made = SetServices("svc", (OFFICE, default), (PHYSNET,), "x.host")
+    assert routes(4, made, "host")["default"] == "via 169.254.122.9 dev x.host"
+    assert routes(4, made)["default"] == "via 203.0.113.1 dev x.physnet"
+    assert dict(_routes(4, made))[Route("main", "default")] == "via 203.0.113.1 dev x.physnet"
+    assert 'iifname "s.default" oifname "x.host" accept' in _nft(made, "")

@@ -76,7 +76,7 @@ def test_the_hosts_nic_and_address_are_as_they_were(host: Alone) -> None:
 
 def test_the_file_is_there_to_be_changed(host: Alone) -> None:
     assert "192.168.122.0/24" in host.run("cat /etc/weft/default.yaml")
-    assert "nothing wrong" in host.run(".venv/bin/weft check /etc/weft/default.yaml")
+    assert "1 host, 1 segment, 0 guests" in host.run(".venv/bin/weft check /etc/weft/default.yaml")
 
 
 def test_a_guest_gets_an_address_and_reaches_the_world_behind_the_hosts(guest: Alone) -> None:
