@@ -187,6 +187,17 @@ def test_advertisements_alone_let_guests_form_their_own_address() -> None:
     assert "port=0" in told("auto")
 
 
+def test_where_there_is_a_way_out_guests_take_the_gateway_for_their_router() -> None:
+    text = SERVED.replace("  mute:", '  wide: {mode: routed, uplink: physnet, subnets: ["fd00:c::/64"]}\n  mute:')
+    text = text.replace("  mute1:", "  wide1: {host: kvm1, nics: [{segment: wide}]}\n  mute1:")
+    assert [line for line in told("wide", text) if line.startswith("ra-param")] == ["ra-param=s.wide,mtu:1442,200,1800"]
+
+
+def test_through_the_host_itself_names_are_asked_from_the_gateways_address() -> None:
+    text = SERVED.replace("    uplink: physnet\n", "    uplink: host\n")
+    assert dict(files(spec("office", text), ["192.0.2.53"]))["resolvers"] == "server=192.0.2.53@192.168.122.1\n"
+
+
 def test_names_of_one_segment_are_not_known_in_another() -> None:
     assert not [line for line in read("six", "names") if "192.168.122" in line or "odd1" in line]
 
