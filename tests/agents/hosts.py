@@ -24,13 +24,14 @@ class Host:
         self.based: dict[str, frozenset[str]] = {}
         self.services = self.host_way = ""
         self.datapath = "netdev"
+        self.vlans = 1
         self.answering: dict[str, Answering] = {}
         self.resolvers: tuple[str, ...] = ("192.0.2.53",)
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
         seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
-        return replace(seen, answering=dict(self.answering), resolvers=self.resolvers)
+        return replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -72,6 +73,11 @@ class Host:
         self.ports[step.name] = Port(step.name, step.bridge, True, step.kind, dict(step.options), number, error)
         bridge = self.bridges[step.bridge]
         self.bridges[step.bridge] = replace(bridge, ports=(*bridge.ports, step.name))
+        if step.kind == "internal":
+            self.links[HERE][step.name] = Link(step.name, "", "0e:00:00:00:00:0d", 1500, False, "")
+
+    def _SeeTags(self, step: s.SeeTags, key: str) -> None:
+        self.vlans = 0
 
     def _SetWatch(self, step: s.SetWatch, key: str) -> None:
         health = Health(bfd=BFD if step.kind == "bfd" else {}, mpid=step.mpid if step.kind == "cfm" else None)
@@ -88,7 +94,8 @@ class Host:
         self.bridges[step.bridge] = replace(bridge, monitors=left)
 
     def _RemovePort(self, step: s.RemovePort, key: str) -> None:
-        del self.ports[step.name]
+        if self.ports.pop(step.name).kind == "internal":
+            self.links[HERE].pop(step.name, None)
         bridge = self.bridges[step.bridge]
         self.bridges[step.bridge] = replace(bridge, ports=tuple(name for name in bridge.ports if name != step.name))
 

@@ -168,6 +168,18 @@ def _gather(at: Mapping[Jack, socket.socket], sent: Mapping[str, tuple[Jack, byt
                     found[name][by_socket[each]._replace(tag=tag)] = data
 
 
+def outer_tag(at: socket.socket, end: bytes) -> tuple[int, int]:
+    """EtherType and number of the outermost tag of the next frame that comes in and ends so. Raises TimeoutError."""
+    until = time.monotonic() + LONGEST
+    while (left := until - time.monotonic()) > 0 and select.select([at], [], [], left)[0]:
+        data, more, _, _ = at.recvmsg(4096, socket.CMSG_SPACE(AUXDATA.size))
+        for level, kind, value in more if data.endswith(end) else ():
+            status, *_, tci, tpid = AUXDATA.unpack(value)
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA) and status & VLAN_VALID:
+                return tpid, tci & 0xFFF
+    raise TimeoutError("no such frame")
+
+
 def _received(from_socket: socket.socket) -> tuple[bytes, int, tuple[str, int, int]]:
     """A frame without its outermost tag, that tag, and where it came from."""
     data, more, _, address = from_socket.recvmsg(4096, socket.CMSG_SPACE(AUXDATA.size))

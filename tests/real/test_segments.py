@@ -10,7 +10,7 @@ import pytest
 
 from tests.apps import test_cables, test_private, test_routing, test_spoofing
 from tests.cases import Case, ends
-from tests.real.frames import Jack, encode, heard, marker, sockets
+from tests.real.frames import Jack, encode, heard, marker, outer_tag, sockets
 from tests.real.labs import Lab, lab, weft
 from tests.real.test_trace import once, within
 from weft.apps.compile import Compiler
@@ -159,3 +159,12 @@ def test_the_way_to_a_guest_of_another_segment_leads_over_the_gateway(stages: St
     said = stages("shp-a").lab.exec("branch1", "traceroute", "-n", "-q", "1", "-w", "2", "192.168.3.11").stdout
     hops = [line.split()[1] for line in said.splitlines()[1:]]
     assert hops == ["192.168.2.1", "192.168.3.11"]
+
+
+def test_a_guests_tag_travels_inside_an_802_1ad_tag_on_the_wire(stages: Stages) -> None:
+    here = stages("shp-d").walked
+    case = next(case for case in test_cables.QINQ if "another host" in case.says)
+    sender, wire = jack(here, case.sender), Jack(names.namespace("shp-d", "kvm2"), "ens224")
+    with sockets((sender, wire)) as opened:
+        opened[sender].send(encode(case.packet(here), marker("on the wire")))
+        assert outer_tag(opened[wire], marker("on the wire")) == (0x88A8, here.fabric.segments["metro"].vlan)
