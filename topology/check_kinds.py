@@ -21,6 +21,8 @@ def check_kinds(document: Document, faults: Faults) -> None:
 def _segment(segment: Segment) -> Iterator[tuple[str, str]]:
     if segment.span == "host" and segment.mode == "bridged":
         yield "span", "span host is not for bridged segments: their wire joins the hosts"
+    if segment.private and segment.multicast == "snoop":
+        yield "multicast", "multicast snoop leads from guest to guest, which private does not let them reach"
     if segment.qinq and segment.mode == "bridged" and segment.vlan is None:
         yield "qinq", "qinq needs a vlan: its guests' tags travel inside that one"
     if segment.host and segment.mode == "bridged":

@@ -10,6 +10,11 @@ from tests.topology.sound import SOUND, faults
     [
         ("vlan: 5", "vlan: 5, span: host", ['6: segment "lan": span host is not for bridged segments: their wire joins the hosts']),
         ("vlan: 5", "vlan: 5, host: true", ['6: segment "lan": host is not for bridged segments: the host is on their wire itself']),
+        (
+            "vlan: 5",
+            "vlan: 5, private: true, multicast: snoop",
+            ['6: segment "lan": multicast snoop leads from guest to guest, which private does not let them reach'],
+        ),
         (", vlan: 5", ", qinq: true", ['6: segment "lan": qinq needs a vlan: its guests\' tags travel inside that one']),
         ("isolated, subnets: [10.0.9.0/24]", "isolated, host: true", ['8: segment "db": host needs a subnet to give the host an address of']),
         (
