@@ -20,7 +20,7 @@ check:  ## lint, types and every test that needs no root (under a minute)
 	@tools/setup check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	$(python) -m pytest -m "not real"
+	$(python) -m pytest -n auto -m "not real"
 
 real: setup  ## the tests with real Open vSwitch, namespaces and packets (root)
 	$(python) -m pytest -m real
