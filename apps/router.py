@@ -6,12 +6,13 @@ What it leaves out: time-exceeded, unreachable, path MTU and redirects. A transl
 from collections.abc import Callable, Iterator
 
 from weft.apps import packet as p
-from weft.apps.conntrack import Tuple, tuple_of
+from weft.apps.conntrack import Conntrack, Tuple, tuple_of
 from weft.apps.facts import Facts, UplinkFact
-from weft.apps.flow import mac_number
+from weft.apps.fields import CT_STATE
+from weft.apps.flow import Nat, mac_number
 from weft.apps.packet import Packet
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Fabric, Network, Segment
+from weft.topology.model import HOST_UPLINK, Address, Endpoint, Fabric, Network, Segment
 
 Place = tuple[str, str]
 Routed = list[tuple[Place, Packet]]
@@ -23,6 +24,8 @@ class Router:
 
     def __init__(self, fabric: Fabric, facts: Facts, neighbour: Callable[[str, Address], str | None]) -> None:
         self._fabric, self._facts, self._neighbour = fabric, facts, neighbour
+        self._kernels: dict[str, Conntrack] = {}
+        """Connections that each host's own kernel translates, for segments that leave by the way the host itself goes."""
         self._begun: set[Tuple] = set()
         """Conversations between segments."""
 
@@ -59,6 +62,30 @@ class Router:
                 return self._into(host, segment, found, packet)
         return []
 
+    def from_host(self, host: str, packet: Packet) -> Routed:
+        """What came for the host itself: an answer to what its own kernel translated goes back to the guest."""
+        undone = self._kernel(host).track(0, packet, False, Nat())
+        ends = p.addresses(undone)
+        if not undone["ct_state"] & CT_STATE["rpl"] or ends is None:
+            return []
+        through = [segment for segment in self._fabric.segments.values() if segment.uplink == HOST_UPLINK]
+        found = [(segment, member) for segment in through if (member := self._member(segment, ends[1]))]
+        return [way for segment, member in found for way in self._into(host, segment, member, undone)]
+
+    def _kernel(self, host: str) -> Conntrack:
+        return self._kernels.setdefault(host, Conntrack())
+
+    def _by_host(self, host: str, packet: Packet, target: Address) -> Routed:
+        """Out by the host's first uplink, behind its address there."""
+        for wire in self._fabric.hosts[host].uplinks:
+            fact, neighbour = self._facts.uplinks.get((host, wire)), self._neighbour(wire, target)
+            own = next((own for own in _own(fact) if own.version == target.version), None) if fact else None
+            if fact and neighbour and own:
+                translated = self._kernel(host).track(0, packet, True, Nat(src=own))
+                macs = {"eth_src": mac_number(fact.mac), "eth_dst": mac_number(neighbour), "nw_ttl": packet["nw_ttl"] - 2}
+                return [((f"{host}/{names.uplink_bridge(wire)}", "LOCAL"), {**translated, **macs})]
+        return []
+
     def _answers(self, packet: Packet) -> bool:
         said = tuple_of(packet)
         return said is not None and (said[0], *said[3:], *said[1:3]) in self._begun
@@ -88,6 +115,8 @@ class Router:
         return [(place, {**packet, **macs, "nw_ttl": packet["nw_ttl"] - 1})]
 
     def _out(self, host: str, wire: str, packet: Packet, target: Address) -> Routed:
+        if wire == HOST_UPLINK:
+            return self._by_host(host, packet, target)
         fact = self._facts.uplinks.get((host, wire))
         neighbour = self._neighbour(wire, target)
         if fact is None or neighbour is None or all(own.version != target.version for own in _own(fact)):

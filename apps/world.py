@@ -278,6 +278,8 @@ class World:
         if station is None or (packet["vlan_vid"] and not self._has_tags(station)):  # nobody else has VLAN devices
             return []
         delivered.append(Delivery(station, packet))
+        if port == "LOCAL":
+            return self._router.from_host(host, packet)
         if not port.startswith("s.") or packet["eth_dst"] != mac_number(station.mac):
             return []
         return self._router.from_segment(host, self.fabric.segments[station.name.partition("@")[0]], packet)
