@@ -73,7 +73,8 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     actions += _host_way(able, seen)
     if not _moving(able, seen):
         actions += _services(able, seen, services)
-        actions += answers(wanted, able, seen, services)
+        if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
+            actions += answers(wanted, able, seen, services)
     return Plan(actions, failures)
 
 

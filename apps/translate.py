@@ -126,10 +126,15 @@ def translating(here: View, way: Outlet, uplink: str) -> Iterator[Family]:
     for address in way.addresses:
         version = address.version
         nets = [net for s in segments for net in s.networks]
-        if any(subnet.network.version == version for s in segments for subnet in s.subnets):
+        if any(subnet.network.version == version for s in segments for subnet in s.subnets) or (version == 4 and _asks(here, uplink)):
             routed = [net for s in here.fabric.segments.values() if s.mode == "routed" for net in s.networks]
             nets, routed = ([net for net in dict.fromkeys(found) if net.version == version and net.prefixlen] for found in (nets, routed))
             yield Family(address, tuple(nets), tuple(_handed(here, uplink, version)), tuple(routed))
+
+
+def _asks(here: View, uplink: str) -> bool:
+    """A routed segment's DNS asks the host's resolvers as the host itself: the gateway's own address is on every host."""
+    return any(s.mode == "routed" and s.dns and s.uplink == uplink for s in here.fabric.segments.values())
 
 
 def _handed(here: View, uplink: str, version: int) -> Iterator[Handed]:

@@ -23,6 +23,7 @@ segments:
   six: {mode: isolated, subnets: ["fd00:9::/64"], dhcp: true, dns: true}
   auto: {mode: isolated, subnets: ["fd00:a::/64"]}
   shut: {mode: isolated, subnets: [10.0.7.0/24], dhcp: true, dns: true, policy: closed}
+  wide: {mode: routed, subnets: [192.168.2.0/24, "fd00:c::/64"], uplink: physnet, dhcp: true, dns: true}
   mute: {mode: isolated, subnets: [10.0.9.0/24, "fd00:b::/64"], ra: false}
 guests:
   web1: {host: kvm1, nics: [{segment: office, ip: 192.168.122.10}, {segment: six, ip: "fd00:9::10"}]}
@@ -35,6 +36,7 @@ guests:
   odd3: {host: kvm1, nics: [{segment: auto, spoof: true}]}
   shut1: {host: kvm1, nics: [{segment: shut, ip: 10.0.7.4}]}
   shut2: {host: kvm2, nics: [{segment: shut, ip: 10.0.7.5}]}
+  wide1: {host: kvm1, nics: [{segment: wide, ip: [192.168.2.10, "fd00:c::10"]}]}
   mute1: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.4, "fd00:b::4"]}]}
   mute2: {host: kvm1, nics: [{segment: mute, ip: [10.0.9.5, "fd00:b::5"]}]}
   mute3: {host: kvm2, nics: [{segment: mute, ip: [10.0.9.6, "fd00:b::6"]}]}
@@ -97,6 +99,8 @@ CASES: dict[str, Case] = {
     "a DNS question by IPv6": ("web3.eth1", lambda w: question(w, "web3.eth1", "six@kvm1"), ("six@kvm1",)),
     "a DHCP request in a closed segment": ("shut1.eth0", lambda w: discover(w, "shut1.eth0"), ("shut@kvm1",)),
     "a DNS question in a closed segment": ("shut2.eth0", lambda w: question(w, "shut2.eth0", "shut@kvm2"), ("shut@kvm2",)),
+    "a DHCP request in a routed segment": ("wide1.eth0", lambda w: discover(w, "wide1.eth0"), ("wide@kvm1",)),
+    "a router solicitation in a routed segment": ("wide1.eth0", lambda w: router_solicitation(w, "wide1.eth0"), ("wide@kvm1",)),
     "a DHCP request where there is no DHCP": ("mute1.eth0", lambda w: discover(w, "mute1.eth0"), ()),
     "a router solicitation where nobody advertises": (
         "mute1.eth0", lambda w: router_solicitation(w, "mute1.eth0"), ("mute2.eth0", "mute3.eth0")

@@ -17,12 +17,12 @@ OUTGOING = 4
 
 
 def to_bytes(packet: Packet, payload: bytes) -> bytes:
-    """A UDP, TCP or ICMPv6 packet, with checksums only where somebody on the way looks at them: IPv4's and ICMPv6's."""
+    """A UDP, TCP or ICMPv6 packet, with its checksums: connection tracking drops what has a wrong one."""
     head = packet["eth_dst"].to_bytes(6, "big") + packet["eth_src"].to_bytes(6, "big") + packet["eth_type"].to_bytes(2, "big")
     if packet["eth_type"] == IP:
-        inner = _transport(packet, payload, b"")
-        life = packet["nw_ttl"], packet["ip_proto"], 0, packet["ip_src"], packet["ip_dst"]
-        fixed = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(inner), 1, 0, *life)
+        ends = packet["ip_src"].to_bytes(4, "big") + packet["ip_dst"].to_bytes(4, "big")
+        inner = _transport(packet, payload, ends)
+        fixed = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(inner), 1, 0, packet["nw_ttl"], packet["ip_proto"], 0) + ends
         return head + fixed[:10] + _checksum(fixed).to_bytes(2, "big") + fixed[12:] + inner
     ends = packet["ipv6_src"].to_bytes(16, "big") + packet["ipv6_dst"].to_bytes(16, "big")
     inner = _transport(packet, payload, ends)
@@ -30,13 +30,15 @@ def to_bytes(packet: Packet, payload: bytes) -> bytes:
 
 
 def _transport(packet: Packet, payload: bytes, ends: bytes) -> bytes:
+    """With the checksum over it and the pseudo header (RFC 9293, 3.1; RFC 8200, 8.1)."""
     if packet["ip_proto"] == UDP:
-        return struct.pack("!HHHH", packet["udp_src"], packet["udp_dst"], 8 + len(payload), 0) + payload
-    if packet["ip_proto"] == TCP:
-        return struct.pack("!HHIIBBHHH", packet["tcp_src"], packet["tcp_dst"], 1, 0, 5 << 4, 2, 1024, 0, 0) + payload
-    body = struct.pack("!BBHI", packet["icmpv6_type"], packet["icmpv6_code"], 0, 0) + payload
+        body, at = struct.pack("!HHHH", packet["udp_src"], packet["udp_dst"], 8 + len(payload), 0) + payload, 6
+    elif packet["ip_proto"] == TCP:
+        body, at = struct.pack("!HHIIBBHHH", packet["tcp_src"], packet["tcp_dst"], 1, 0, 5 << 4, 2, 1024, 0, 0) + payload, 16
+    else:
+        body, at = struct.pack("!BBHI", packet["icmpv6_type"], packet["icmpv6_code"], 0, 0) + payload, 2
     pseudo = ends + struct.pack("!II", len(body), packet["ip_proto"])
-    return body[:2] + _checksum(pseudo + body).to_bytes(2, "big") + body[4:]
+    return body[:at] + _checksum(pseudo + body).to_bytes(2, "big") + body[at + 2 :]
 
 
 def _checksum(data: bytes) -> int:

@@ -11,6 +11,7 @@ from weft.apps.compile import Compiler
 from weft.apps.flow import Program, ToMeter
 from weft.apps.meters import BITS
 from weft.apps.world import World
+from weft.topology import names
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,20 @@ def test_one_more_guest_leaves_the_others_their_meters() -> None:
 
 def test_segments_without_services_have_no_meters() -> None:
     plain = re.sub("dhcp: {.*}|dhcp: true", "dhcp: false", SERVED).replace("dns: true", "dns: false")
-    plain = plain.replace("isolated,", "isolated, ra: false,")
-    plain = plain.replace(", ra: false}\nguests", "}\nguests")
+    plain = plain.replace(", ra: false", "")
+    for mode in ("isolated", "routed"):
+        plain = plain.replace(f"mode: {mode},", f"ra: false, mode: {mode},")
     assert not any(program.meters for program in programs(plain).values())
+
+
+ROUTED_ALONE = SERVED.replace("mode: nat", "mode: routed")
+
+
+@pytest.mark.parametrize("text", [SERVED, ROUTED_ALONE], ids=["beside a nat segment", "alone"])
+def test_a_routed_segments_questions_leave_as_the_host_and_its_guests_as_themselves(text: str) -> None:
+    here = world(text)
+    host, outside = here.stations["kvm1"], here.stations["outside"]
+    for source, seen in ((names.ECHO, host.own[0]), (here.stations["wide1.eth0"].own[0], here.stations["wide1.eth0"].own[0])):
+        asked = p.segment_of("udp", host.mac, outside.mac, source, outside.own[0], 40000, 53)
+        (delivery,) = [one for one in here.enter(("kvm1/wx-physnet", "x.physnet"), asked).delivered if one.station == outside]
+        assert p.addresses(delivery.packet) == (seen, outside.own[0])

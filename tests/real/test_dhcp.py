@@ -185,6 +185,11 @@ def test_a_kernel_forms_its_address_from_an_advertisement_and_takes_no_router_wh
         assert here.exec("odd3", "cat", f"/proc/sys/net/ipv6/conf/{nic}/mtu").stdout.strip() == "1442"
 
 
+def test_a_kernel_takes_the_gateway_for_its_router_where_there_is_a_way_out(here: Lab) -> None:
+    here.exec("wide1", "sh", "-c", "echo 2 > /proc/sys/net/ipv6/conf/eth0/accept_ra; ip link set eth0 down; ip link set eth0 up")
+    until(lambda: "proto ra" in here.exec("wide1", "ip", "-6", "route", "show", "default").stdout, "no router is heard of")
+
+
 # ---- names
 
 
@@ -246,6 +251,7 @@ def test_a_translated_segment_has_the_rest_asked_of_the_hosts_resolvers(here: La
     with resolver(here, folder) as log:
         for guest in ("web1", "web2"):
             assert dig(here, guest, "@192.168.122.1", f"{guest}.example.org") == ("NOERROR", ["198.51.100.9"])
+        assert dig(here, "wide1", "@192.168.2.1", "wide1.example.org") == ("NOERROR", ["198.51.100.9"])
         asked = log.read_text()
     assert "from 203.0.113.11" in asked
     assert "from 203.0.113.12" in asked
