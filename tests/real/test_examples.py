@@ -84,9 +84,9 @@ MUST_NOT = {
 def test_every_ping_is_answered_or_not_as_the_flows_say(name: str, example: Callable[[str], Lab]) -> None:
     here = example(name)
     pings = json.loads(here.run("lab", "ping", here.fabric, "--json"))
-    answers = {(ping["from"], ping["to"]): ping["answered"] for ping in pings}
-    assert [pair for pair in MUST[name] if not answers[pair]] == []
-    assert [pair for pair in MUST_NOT[name] if answers[pair]] == []
+    answered = {(ping["from"], ping["to"]) for ping in pings if ping["answered"]}  # over one version of IP at least
+    assert [pair for pair in MUST[name] if pair not in answered] == []
+    assert [pair for pair in MUST_NOT[name] if pair in answered] == []
     assert [ping for ping in pings if ping["expected"] != ping["answered"]] == []
 
 
