@@ -108,9 +108,11 @@ def _translated(seen: Tuple, nat: Nat | None, taken: dict[Tuple, Connection]) ->
     if nat is not None and nat.dst is not None:
         dst, dport = int(nat.dst), nat.port or dport
     wanted = (proto, dst, dport, src, sport)
-    if nat is None or wanted not in taken or proto not in (TCP, UDP):
+    allowed = range(nat.port, nat.last + 1) if nat is not None and nat.port and nat.last else None
+    moved = wanted in taken or (allowed is not None and sport not in allowed)
+    if nat is None or not moved or proto not in (TCP, UDP):
         return wanted
-    return next(free for port in FREE_PORTS if (free := (proto, dst, dport, src, port)) not in taken)
+    return next(free for port in allowed or FREE_PORTS if (free := (proto, dst, dport, src, port)) not in taken)
 
 
 def _rewritten(packet: Packet, other_way: Tuple) -> Packet:

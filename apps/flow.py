@@ -139,6 +139,8 @@ class Nat:
     src: IPv4Address | IPv6Address | None = None
     dst: IPv4Address | IPv6Address | None = None
     port: int | None = None
+    last: int | None = None
+    """With it, `port` is the first of a range."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def bits_text(bits: f.Bits) -> str:
 def _nat_text(nat: f.Nat) -> str:
     where = [f"{way}={address}" for way, address in (("src", nat.src), ("dst", nat.dst)) if address is not None]
     port = f":{nat.port}" if nat.port is not None else ""
+    port += f"-{nat.last}" if nat.last is not None else ""
     return f"nat({where[0]}{port})" if where else "nat"
 
 

@@ -5,8 +5,8 @@ address. These flows translate that to the host's address, and back:
 
 =====================  ====================================================================================
 from the host          committed in the same conntrack zone, address and port kept unless a guest has that port
-from `exit`            translated to the host's address; what could not be (ports exhausted) does not leave, nor what is for a
-                       tunnel's end
+from `exit`            translated to the host's address and a port below 32768; what could not be (ports exhausted) does not leave,
+                       nor what is for a tunnel's end
 to the host's address  undone if it answers a guest; handed on if a forward says so; else the host's own
 guest to its host      handed on if a forward says so; hidden behind `HAIRPIN` in a second zone, so that the answer of the host, or of
                        another guest, comes back this way
@@ -19,9 +19,10 @@ Source: ovs-actions(7) ct and nat; RFC 4787 for what a NAT should do.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+from weft.apps.fields import ICMP, ICMPV6, TCP, UDP
 from weft.apps.flow import (
     IN_PORT,
     LOCAL,
@@ -60,6 +61,12 @@ from weft.topology.model import Address, Network
 
 ANSWERS = "+trk-new-inv"
 LINK_LOCAL = IPv6Network("fe80::/10")
+HOSTS_OWN = (0x8000, 0x8000)
+"""Ports from 32768 on are the host's alone (Linux takes 32768 to 60999 by itself): its connections from there need no translation, which
+ovs-vswitchd 3.1's userspace conntrack does not survive where it changes nothing."""
+GUESTS = (1024, 32767)
+"""What guests' ports from 32768 on become; lower ones stay where they are free."""
+PORTED = (("tcp", TCP), ("udp", UDP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +198,31 @@ def _sort(way: Outlet, family: Family) -> tuple[Flow, ...]:
 
 def _host(way: Outlet, family: Family) -> tuple[Flow, ...]:
     commit = Ct(zone=way.zones[0], commit=True, nat=Nat(src=family.own), table=SAY.number)
+    as_is = Ct(zone=way.zones[0], commit=True, table=SAY.number)
     own = Ct(zone=way.zones[0], commit=True)
     new = match(eth_type=family.ether, ct_state="+trk+new")
-    return (FROM_HOST.flow(10, new, commit, why=way.why), TO_HOST.flow(10, new, own, SWITCH, why=way.why))
+    never: tuple[dict[str, Given], ...] = (
+        {"ip_proto": TCP, "tcp_src": HOSTS_OWN},
+        {"ip_proto": UDP, "udp_src": HOSTS_OWN},
+        {"ip_proto": ICMP if family.address.version == 4 else ICMPV6},
+    )
+    return (
+        *(FROM_HOST.flow(11, match(eth_type=family.ether, ct_state="+trk+new", **terms), as_is, why=way.why) for terms in never),
+        FROM_HOST.flow(10, new, commit, why=way.why),
+        TO_HOST.flow(10, new, own, SWITCH, why=way.why),
+    )
 
 
 def _guests(way: Outlet, family: Family) -> tuple[Flow, ...]:
     """What the namespace's own kernel says from its link-local address is between neighbours: no conversation begins with it."""
     translate = Ct(zone=way.zones[0], commit=True, nat=Nat(src=family.address), table=LEAVE.number)
+    moved = replace(translate, nat=Nat(src=family.address, port=GUESTS[0], last=GUESTS[1]))
+    new: dict[str, Given] = {"eth_type": family.ether, "ct_state": "+trk+new"}
     between = (by(LINK_LOCAL),) if family.address.version == 6 else ()
     return (
         *(FROM_GUEST.flow(15, match(ct_state="+trk+new", **terms), why=way.why) for terms in between),
-        FROM_GUEST.flow(10, match(eth_type=family.ether, ct_state="+trk+new"), translate, why=way.why),
+        *(FROM_GUEST.flow(11, match(**new, ip_proto=proto, **{f"{name}_src": HOSTS_OWN}), moved, why=way.why) for name, proto in PORTED),
+        FROM_GUEST.flow(10, match(**new), translate, why=way.why),
         FROM_GUEST.flow(5, match(eth_type=family.ether, ct_state="+trk-inv"), Resubmit(LEAVE.number), why=way.why),
         LEAVE.flow(10, match(**by(family.address)), *AS_HOST, why=way.why),
         *(

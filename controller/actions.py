@@ -27,7 +27,7 @@ _NXM1 = {"tun_id": 16, "arp_sha": 17, "arp_tha": 18, "ipv6_src": 19, "ipv6_dst":
 _NXM_IN_PORT = 0x00000002
 _SOURCE_IS_NUMBER, _LOADS = 0x2000, 0x0800
 _NAT_SRC, _NAT_DST = 1, 2
-_V4, _V6, _PORT = 1, 4, 16
+_V4, _V6, _PORT, _PORT_LAST = 1, 4, 16, 32
 _BY_SENDER, _HRW = 4, 2
 """Of multipath: what is hashed, and how a choice follows: few change when there is one more or less (highest random weight)."""
 
@@ -209,6 +209,8 @@ def _nat(nat: f.Nat) -> bytes:
         present, body = _V4 if address.version == 4 else _V6, address.packed
     if nat.port is not None:
         present, body = present | _PORT, body + nat.port.to_bytes(2, "big")
+    if nat.last is not None:
+        present, body = present | _PORT_LAST, body + nat.last.to_bytes(2, "big")
     return _nicira(36, Struct("!2xHH").pack(flags, present) + body)
 
 

@@ -132,6 +132,19 @@ def test_two_guests_and_the_host_with_one_port_get_three(here: World) -> None:
     assert len(set(ports)) == 3
 
 
+@pytest.mark.parametrize("first", ["web1.eth0", "kvm1"])
+def test_a_port_from_32768_on_is_the_hosts_alone(here: World, first: str) -> None:
+    """Whoever has it first: the guest gets another, and the host's connection needs no translation."""
+    seen = {}
+    for name in (first, "kvm1" if first == "web1.eth0" else "web1.eth0"):
+        me = here.stations[name]
+        hop = here.stations["outside" if name == "kvm1" else "office@kvm1"].mac
+        walk = here.send(name, p.segment_of("tcp", me.mac, hop, me.own[0], OUTSIDE, 50000, 80))
+        seen[name] = next(delivery.packet["tcp_src"] for delivery in walk.delivered if delivery.station.name == "outside")
+    assert seen["kvm1"] == 50000
+    assert 1024 <= seen["web1.eth0"] < 32768
+
+
 def test_an_answer_from_outside_comes_back_to_the_guest_that_asked(here: World) -> None:
     web, gateway, outside, host = (here.stations[name] for name in ("web3.eth0", "office@kvm1", "outside", "kvm1"))
     here.send("web3.eth0", p.segment_of("udp", web.mac, gateway.mac, web.own[0], OUTSIDE, 5353, 53))

@@ -112,7 +112,7 @@ def _nat(p: Any, nat: f.Nat) -> Any:
     given: dict[str, Any] = {}
     if address is not None and int(address):
         given[f"range_ipv{address.version}_min"] = str(address)
-    return p.NXActionNAT(int(nat.src is not None) | (nat.dst is not None) << 1, **given, range_proto_min=nat.port)
+    return p.NXActionNAT(int(nat.src is not None) | (nat.dst is not None) << 1, **given, range_proto_min=nat.port, range_proto_max=nat.last)
 
 
 def _spec(p: Any, spec: f.LearnMatch | f.LearnLoad) -> Any:

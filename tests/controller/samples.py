@@ -130,6 +130,8 @@ TRACKED: tuple[tuple[Action, ...], ...] = (
     (Ct(5, table=3, nat=Nat()),),
     (Ct(5, commit=True, nat=Nat(src=V4)),),
     (Ct(5, commit=True, nat=Nat(src=ip_address("0.0.0.0"))),),
+    (Ct(5, commit=True, table=4, nat=Nat(src=V4, port=1024, last=32767)),),
+    (Ct(5, commit=True, table=4, nat=Nat(src=V6, port=1024, last=32767)),),
     (Ct(5, commit=True, table=4, nat=Nat(dst=V4, port=80)),),
     (Ct(5, commit=True, nat=Nat(src=V4, port=80), exec=(Set("ct_mark", 1),)),),
 )
