@@ -7,6 +7,7 @@ nothing holds nobody up.
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -90,7 +91,8 @@ class Health:
         except TimeoutError:
             return f"{what} does not answer"
         except (WeftError, OSError) as error:
-            return f"{what}: {getattr(error, 'strerror', None) or error}".lower()
+            number = getattr(error, "errno", None)  # asyncio puts words of its own into `strerror`
+            return f"{what}: {os.strerror(number).lower() if number else error}"
         return ""
 
     async def _answers(self, spec: MemberSpec, namespace: str) -> str:
