@@ -6,15 +6,15 @@ touched; a link or a bridge that has a name of ours and not our mark is a failur
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.answers import answers
-from weft.agents.observed import HERE, Link, Observed
+from weft.agents.observed import HERE, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
 from weft.agents.watching import foreign, monitors, watches
+from weft.agents.ways import host_way, in_use, serving
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
@@ -25,7 +25,6 @@ from weft.topology.hostrow import (
     TunnelSpec,
     UplinkSpec,
 )
-from weft.topology.model import HOST_UPLINK
 from weft.topology.names import namespace, service_namespace
 
 WAY_MTU = 1500
@@ -70,9 +69,9 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *monitors(wanted, able, _bridge_names(able), seen),
         *_addresses(able, seen),
     ]
-    actions += _host_way(able, seen)
+    actions += host_way(able, seen)
     if not _moving(able, seen):
-        actions += _services(able, seen, services)
+        actions += serving(able, seen, services)
         if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
             actions += answers(wanted, able, seen, services)
     return Plan(actions, failures)
@@ -98,7 +97,7 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
                 failures[key] = "waiting", f"there is no port {spec.port} yet"
             elif spec.port in seen.ports and seen.ports[spec.port].bridge != spec.bridge:
                 failures[key] = "failed", f"port {spec.port} is in bridge {seen.ports[spec.port].bridge}: take it out first"
-        elif isinstance(spec, HostWaySpec) and (taken := _in_use(spec, here)):
+        elif isinstance(spec, HostWaySpec) and (taken := in_use(spec, here)):
             failures[key] = "failed", taken
         elif isinstance(spec, MonitorSpec) and (why := foreign(spec, seen)):
             failures[key] = "failed", why
@@ -106,16 +105,6 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
         if name in seen.bridges and not seen.bridges[name].ours:
             failures[key] = "failed", f"a bridge {name} is there that is not weft's: rename or remove it"
     return failures
-
-
-def _in_use(spec: HostWaySpec, here: Mapping[str, Link]) -> str:
-    """A network that the host itself has elsewhere, as libvirt's own `default` on virbr0."""
-    for network in map(ip_network, spec.networks):
-        for link in here.values():
-            for route, _ in link.routes if link.name != spec.port else ():
-                if route != "default" and (other := ip_network(route)).version == network.version and network.overlaps(other):
-                    return f"{network} is in use on {link.name} of this host: give the segment another subnet, or take {link.name} down"
-    return ""
 
 
 def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator[Pair]:
@@ -314,62 +303,3 @@ def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
             there = local is not None and spec.address in local.addresses
             if not there or (spec.gateway and ("default", spec.gateway) not in (local.routes if local else ())):
                 yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway), key)
-
-
-def _services(able: Wanted, seen: Observed, namespace: str) -> Iterator[Action]:
-    segments = tuple(_served(spec, able) for spec in able.values() if isinstance(spec, ServiceSpec))
-    if not segments:
-        return
-    uplinks = [spec for spec in able.values() if isinstance(spec, UplinkSpec)]
-    ways = tuple(way for spec in uplinks if (way := way_out(spec, able, seen)))
-    through = any(segment.uplink == HOST_UPLINK for segment in segments)
-    host_way = next((spec.port for spec in able.values() if through and isinstance(spec, HostWaySpec)), "")
-    step = s.SetServices(namespace, segments, ways, host_way)
-    if seen.services != step.digest:
-        yield Action("change", namespace, "routing and addresses of the services", step)
-
-
-def _host_way(able: Wanted, seen: Observed) -> Iterator[Action]:
-    spec = next((spec for spec in able.values() if isinstance(spec, HostWaySpec)), None)
-    if spec is None and seen.host_way:
-        yield Action("remove", "way out", "through the host", s.LeaveHostWay())
-    step = s.SetHostWay(spec.port, spec.networks) if spec else None
-    if step and seen.host_way != step.digest:
-        yield Action("change", step.port, f"way out through the host for {', '.join(step.networks)}", step, f"way/{HOST_UPLINK}")
-
-
-def _served(spec: ServiceSpec, able: Wanted) -> s.Served:
-    routed = (e for e in able.values() if spec.mode == "routed" and isinstance(e, EndpointSpec) and e.segment == spec.segment)
-    guests = tuple(sorted(address.partition("/")[0] for endpoint in routed for address in endpoint.addresses))
-    routes = tuple((to, via) for to, _, via in (route.split(" ") for route in spec.routes))
-    return s.Served(spec.inside, spec.uplink, spec.mode, spec.addresses, routes, guests)
-
-
-def way_out(spec: UplinkSpec, able: Wanted, seen: Observed) -> s.Way | None:
-    """How the host itself is on an uplink; None: nothing leaves there, or it has no IPv4 address there yet."""
-    local = seen.links.get(HERE, {}).get(spec.bridge)
-    address = translated(spec, able, seen)
-    if spec.exit is None or local is None or address is None:
-        return None
-    six = translated6(spec, able, seen) or ""
-    routes = tuple(sorted(route for route in local.routes if six or ":" not in route[0] + route[1]))
-    return s.Way(spec.name, spec.exit, local.mac, address, routes, six)
-
-
-def translated(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:
-    """The address guests leave by, in CIDR: in the default gateway's network, else the first that is not the tunnels' end."""
-    return _leaving(spec, able, seen, 4)
-
-
-def translated6(spec: UplinkSpec, able: Wanted, seen: Observed) -> str | None:
-    """The same for IPv6; a unique local address (RFC 4193) only where there is no other."""
-    return _leaving(spec, able, seen, 6)
-
-
-def _leaving(spec: UplinkSpec, able: Wanted, seen: Observed, version: int) -> str | None:
-    local = seen.links.get(HERE, {}).get(spec.bridge)
-    own = [known for address in (local.addresses if local else ()) if (known := ip_interface(address)).version == version]
-    gateways = [ip_address(gateway) for network, gateway in (local.routes if local else ()) if network == "default" and gateway]
-    tunnels = {tunnel.local for tunnel in able.values() if isinstance(tunnel, TunnelSpec)}
-    ranked = sorted(own, key=lambda a: (not any(g in a.network for g in gateways), str(a.ip) in tunnels, a.is_private and version == 6))
-    return str(ranked[0]) if ranked else None

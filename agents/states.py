@@ -6,10 +6,11 @@ from ipaddress import ip_interface
 
 from weft.agents.answers import needed
 from weft.agents.observed import HERE, Observed
-from weft.agents.plan import Failures, Wanted, translated, translated6
+from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
 from weft.agents.watching import link_state, monitor_state
+from weft.agents.ways import translated, translated6
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
