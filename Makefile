@@ -27,7 +27,7 @@ real: setup  ## the tests with real Open vSwitch, namespaces and packets (root)
 
 test: setup check real  ## all of CI
 
-vm:  ## the shop and a NAT network on Debian's own kernel and its kernel datapath, under QEMU
+vm:  ## five of the examples on Debian's own kernel and its kernel datapath, under QEMU
 	@tools/setup vm
 	tests/vm/run
 	tests/vm/run tests/vm/traffic
