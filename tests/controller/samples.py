@@ -131,7 +131,6 @@ TRACKED: tuple[tuple[Action, ...], ...] = (
     (Ct(5, commit=True, nat=Nat(src=V4)),),
     (Ct(5, commit=True, nat=Nat(src=ip_address("0.0.0.0"))),),
     (Ct(5, commit=True, table=4, nat=Nat(src=V4, port=1024, last=32767)),),
-    (Ct(5, commit=True, table=4, nat=Nat(src=V6, port=1024, last=32767)),),
     (Ct(5, commit=True, table=4, nat=Nat(dst=V4, port=80)),),
     (Ct(5, commit=True, nat=Nat(src=V4, port=80), exec=(Set("ct_mark", 1),)),),
 )
@@ -140,6 +139,7 @@ TRACKED6: tuple[tuple[Action, ...], ...] = (
     (Move(Bits("ipv6_src", 0, 32), Bits("reg1", 0, 32)), Set("nw_ttl", 3), Output(1)),
     (Ct(5, commit=True, nat=Nat(src=V6)),),
     (Ct(5, commit=True, nat=Nat(src=V6, port=3)),),
+    (Ct(5, commit=True, table=4, nat=Nat(src=V6, port=1024, last=32767)),),
 )
 ACTIONS: tuple[tuple[dict[str, Given], tuple[tuple[Action, ...], ...]], ...] = (
     ({}, ANYWHERE),

@@ -89,6 +89,18 @@ def test_a_guest_gets_an_address_and_reaches_the_world_behind_the_hosts(guest: A
     assert "203.0.113.11 > 203.0.113.1" in watched.communicate(timeout=20)[0]
 
 
+def test_a_guest_resolves_what_its_host_resolves(guest: Alone) -> None:
+    serve = "dnsmasq -d -C /dev/null --no-resolv --no-hosts --address=/shop.test/198.51.100.7 --listen-address=203.0.113.1 --bind-interfaces"
+    far = guest.start("ip", "netns", "exec", "far", *serve.split())
+    try:
+        guest.run("echo nameserver 203.0.113.1 >/run/weft/resolv.conf; mount --bind /run/weft/resolv.conf /etc/resolv.conf")
+        asked = "ip netns exec vnet dig +short +time=1 +tries=1 @192.168.122.1 shop.test"
+        assert eventually(lambda: guest.run(asked) == "198.51.100.7\n"), guest.run(asked)
+    finally:
+        guest.run("kill $(pgrep -xf '.*dnsmasq .*shop.test.*')")
+        far.communicate(timeout=20)
+
+
 def test_nothing_from_outside_reaches_the_guest(guest: Alone) -> None:
     guest.run("ip netns exec far ip route add 192.168.122.0/24 via 203.0.113.11")
     address = guest.run("ip -n vnet -4 -br address show eth0").split()[-1].partition("/")[0]
