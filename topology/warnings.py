@@ -19,7 +19,18 @@ def warnings(fabric: Fabric) -> Iterator[str]:
             if endpoint.segment in seen:
                 yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
             seen.add(endpoint.segment)
+    yield from _mtus(fabric)
     yield from policy_warnings(fabric)
     for service in fabric.services:
         if not service.members:
             yield f'{service.source}: service "{service.name}": no guest of segment "{service.segment}" is behind it'
+
+
+def _mtus(fabric: Fabric) -> Iterator[str]:
+    """Flows route, and say nothing of a packet that is too big for the segment it goes to."""
+    joined = [segment for segment in fabric.segments.values() if segment.joined]
+    widest = max(joined, key=lambda segment: segment.mtu, default=None)
+    for segment in joined:
+        if widest and segment.mtu < widest.mtu:
+            told = f'guests of segment "{widest.name}" send it packets of up to {widest.mtu} bytes, and the larger ones are lost'
+            yield f'{segment.source}: segment "{segment.name}": mtu {segment.mtu}, but {told}'
