@@ -7,7 +7,7 @@ VPN) and translates to its own address. Nothing from outside finds a way in. Sou
 import subprocess
 from collections.abc import Iterator
 
-from weft.agents.links import inside, nft
+from weft.agents.links import nft, nft_comment
 from weft.agents.observed import HERE
 from weft.agents.steps import LeaveHostWay, SetHostWay
 from weft.topology.errors import WeftError
@@ -18,8 +18,7 @@ TABLE = "weft-way"
 
 def host_way_digest() -> str:
     """What the host's side was last set to, whole; empty: nothing, or not to the end."""
-    done = subprocess.run(inside(HERE, "nft", "list", "table", "inet", TABLE), capture_output=True, text=True, check=False)
-    return next((line.split('"')[1] for line in done.stdout.splitlines() if "comment" in line), "")
+    return nft_comment(HERE, TABLE)
 
 
 def set_host_way(step: SetHostWay) -> None:

@@ -263,6 +263,12 @@ def inside(space: str, *command: str) -> list[str]:
     return [*(("ip", "netns", "exec", space) if space else ()), *command]
 
 
+def nft_comment(space: str, table: str) -> str:
+    """The comment of an inet table of ours: the digest of what was set, kept there once all else was done; empty: it was not."""
+    done = subprocess.run(inside(space, "nft", "list", "table", "inet", table), capture_output=True, text=True, check=False)
+    return next((line.split('"')[1] for line in done.stdout.splitlines() if "comment" in line), "")
+
+
 def nft(text: str, space: str) -> None:
     """Carries out nft(8) commands, all or none. Raises WeftError with its first line."""
     done = subprocess.run(inside(space, "nft", "-f", "-"), input=text, capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from typing import Any, NamedTuple
 
-from weft.agents.links import inside
+from weft.agents.links import inside, nft_comment
 from weft.agents.steps import Served, SetServices, Way
 from weft.topology.errors import WeftError
 from weft.topology.model import HOST_UPLINK
@@ -32,11 +32,7 @@ OURS = 119
 
 def services_digest(namespace: str) -> str:
     """What the namespace was last set to, whole; empty: nothing, or not to the end."""
-    done = subprocess.run(inside(namespace, "nft", "list", "table", "inet", "weft"), capture_output=True, text=True, check=False)
-    for line in done.stdout.splitlines():
-        if "comment" in line:
-            return line.split('"')[1]
-    return ""
+    return nft_comment(namespace, "weft")
 
 
 def set_services(step: SetServices) -> None:
