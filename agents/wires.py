@@ -18,8 +18,9 @@ from pathlib import Path
 from weft.agents.spaces import NAMESPACES
 from weft.topology import names
 from weft.topology.errors import WeftError
-from weft.topology.model import Address, Fabric, Host, Lab, Uplink
+from weft.topology.model import Fabric, Host, Lab, Uplink
 from weft.topology.overlay import mirror_uplink
+from weft.topology.terms import Address
 
 WIRES, OUTSIDE = "wires", "outside"
 NETWORK = IPv4Network("203.0.113.0/24")

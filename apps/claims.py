@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from weft.apps.flow import Flow, Given, match
 from weft.apps.pipeline import LEARN, SEGMENT, UNPROVEN, held
 from weft.apps.view import Part, View
-from weft.topology.model import Address, Endpoint, Segment
+from weft.topology.model import Endpoint, Segment
 from weft.topology.names import link_local
+from weft.topology.terms import Address
 
 CLAIM = 200
 

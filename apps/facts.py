@@ -7,7 +7,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from weft.topology import names
-from weft.topology.model import Address, Fabric
+from weft.topology.model import Fabric
+from weft.topology.terms import Address
 
 SUPPOSED = IPv4Network("192.0.2.0/24")
 """Addresses for documentation (RFC 5737)."""

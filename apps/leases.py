@@ -25,8 +25,9 @@ from weft.apps.meters import numbers
 from weft.apps.pipeline import GUEST, ORIGIN, OUT, PROTECT, SEGMENT, SERVE, SERVICE, TOWARDS, held, put
 from weft.apps.view import Part, Unit, View
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Segment
+from weft.topology.model import Endpoint, Segment
 from weft.topology.names import link_local
+from weft.topology.terms import Address
 
 ASK, ELSEWHERE = 140, 130
 """Priorities, above those of ARP, ND and other traffic for the gateway."""

@@ -46,7 +46,8 @@ from weft.apps.pipeline import (
     held,
 )  # fmt: skip
 from weft.apps.view import Part, Unit, View
-from weft.topology.model import Endpoint, Qos, Segment
+from weft.topology.model import Endpoint, Segment
+from weft.topology.model_rules import Qos
 
 ITSELF, KIND, ALL = 220, 210, 200
 

@@ -32,7 +32,8 @@ from weft.apps.flow import (
 from weft.apps.pipeline import ADMIT, SORT, VLAN_PRESENT
 from weft.apps.view import Part, View
 from weft.topology import names
-from weft.topology.model import Endpoint, Fabric, Mirror
+from weft.topology.model import Endpoint, Fabric
+from weft.topology.model_rules import Mirror
 from weft.topology.overlay import mirror_uplink, tunnel_mtu
 
 ARRIVED, OWN = 250, 260

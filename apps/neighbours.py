@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 
 from weft.apps.flow import Flow, Given, Goto, Port, Set, mac_number, match
 from weft.apps.pipeline import BALANCE, GUEST, ORIGIN, OUT, PROTECT, SEGMENT, SERVE, SERVICE, TOWARDS, held, put
-from weft.topology.model import Address, Endpoint, Segment
+from weft.topology.model import Endpoint, Segment
 from weft.topology.names import link_local
+from weft.topology.terms import Address
 
 GATEWAY, OWNER, TRAFFIC = 120, 110, 100
 

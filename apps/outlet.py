@@ -15,7 +15,7 @@ from weft.apps.packet import BROADCAST
 from weft.apps.pipeline import SORT, zones
 from weft.apps.view import View
 from weft.topology import names
-from weft.topology.model import Address, Network
+from weft.topology.terms import Address, Network
 
 TUNNELS: Mapping[str, dict[str, Given]] = {
     "geneve": {"ip_proto": UDP, "udp_dst": 6081},

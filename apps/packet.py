@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from weft.apps.fields import ARP, ICMP, ICMPV6, IP, IPV6, TCP, UDP
 from weft.apps.flow import mac_number
-from weft.topology.model import Address
+from weft.topology.terms import Address
 
 Packet = dict[str, int]
 

@@ -15,7 +15,9 @@ from weft.apps.fields import IP, IPV6
 from weft.apps.flow import Given, Port
 from weft.apps.pipeline import CLASS, ELSEWHERE, FOLLOWED, HOME, HOST, OUTSIDE, SELF, SERVER, held
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Fabric, Host, Network, Party, Policy, Segment
+from weft.topology.model import Endpoint, Fabric, Host, Segment
+from weft.topology.model_rules import Party, Policy
+from weft.topology.terms import Address, Network
 
 Terms = Mapping[str, Given]
 """Match arguments; what is to be met all at once."""

@@ -70,7 +70,9 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, Unit, View
 from weft.topology.errors import WeftError
-from weft.topology.model import Endpoint, Network, Segment, Service
+from weft.topology.model import Endpoint, Segment
+from weft.topology.model_rules import Service
+from weft.topology.terms import Network
 
 EXEMPT, SENT, RECEIVED = 60, 55, 50
 """Priorities in `protect`: never followed; what a followed endpoint sends; what it gets."""

@@ -12,7 +12,8 @@ from weft.apps.fields import CT_STATE
 from weft.apps.flow import Nat, mac_number
 from weft.apps.packet import Packet
 from weft.topology import names
-from weft.topology.model import HOST_UPLINK, Address, Endpoint, Fabric, Network, Segment
+from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Segment
+from weft.topology.terms import Address, Network
 
 Place = tuple[str, str]
 Routed = list[tuple[Place, Packet]]

@@ -38,7 +38,8 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, View, Way
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Network, Segment
+from weft.topology.model import Endpoint, Segment
+from weft.topology.terms import Address, Network
 
 ANSWER, OWN, BEYOND = 120, 105, 100
 """Priorities in `serve`: what answers the gateway, what is for itself, what is to be routed."""

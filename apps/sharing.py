@@ -75,8 +75,10 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, Unit, View
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Fabric, Segment, VirtualService
+from weft.topology.model import Endpoint, Fabric, Segment
+from weft.topology.model_rules import VirtualService
 from weft.topology.names import LEARNED_COOKIES
+from weft.topology.terms import Address
 
 HAIRPIN, PORT, OWN = 140, 130, 100
 """Priorities: an endpoint and itself; the shared port, above all else that is for the gateway; everything here beside others."""

@@ -34,7 +34,8 @@ from weft.apps.pipeline import (
     put,
 )
 from weft.apps.view import Part, Site, Unit, View, Way
-from weft.topology.model import Address, Endpoint, Segment
+from weft.topology.model import Endpoint, Segment
+from weft.topology.terms import Address
 
 QUERY, REPORT = 160, 150
 """Priorities in `serve`."""

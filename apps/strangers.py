@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from weft.apps.facts import Facts, Stranger
-from weft.topology.model import Endpoint, Fabric, Source
+from weft.topology.model import Endpoint, Fabric
+from weft.topology.terms import Source
 
 
 def strangers(fabric: Fabric, facts: Facts) -> Iterator[Endpoint]:

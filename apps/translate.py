@@ -57,7 +57,7 @@ from weft.apps.pipeline import (
 )  # fmt: skip
 from weft.apps.view import Part, View
 from weft.topology import names
-from weft.topology.model import Address, Network
+from weft.topology.terms import Address, Network
 
 ANSWERS = "+trk-new-inv"
 LINK_LOCAL = IPv6Network("fe80::/10")

@@ -20,7 +20,8 @@ from weft.apps.pipeline import FROM_GUEST, GUEST_TO_HOST
 from weft.apps.translate import translating
 from weft.apps.view import Part, View
 from weft.topology.check_segments import overlap
-from weft.topology.model import Address, Fabric, Network
+from weft.topology.model import Fabric
+from weft.topology.terms import Address, Network
 
 
 def parts(here: View, number: int) -> Iterator[Part]:

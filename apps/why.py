@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from weft.apps.flow import Flow, Program
 from weft.apps.pipeline import INTEGRATION, UPLINK, Table
-from weft.topology.model import Fabric, Mirror, Policy, Qos, Source, VirtualService
+from weft.topology.model import Fabric
+from weft.topology.model_rules import Mirror, Policy, Qos, VirtualService
+from weft.topology.terms import Source
 
 
 @dataclass(frozen=True, slots=True)

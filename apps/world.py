@@ -22,8 +22,9 @@ from weft.apps.translate import base_flows
 from weft.apps.walk import Hop, LoopError, Switch
 from weft.topology import names
 from weft.topology.check_segments import overlap
-from weft.topology.model import Address, Endpoint, Fabric, Host, Interface, Network, Segment
+from weft.topology.model import Endpoint, Fabric, Host, Segment
 from weft.topology.overlay import mirrored_vlans
+from weft.topology.terms import Address, Interface, Network
 
 OUTSIDE_MAC = "0e:00:00:00:00:01"
 MOST_STEPS = 10_000

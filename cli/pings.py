@@ -10,7 +10,8 @@ from weft.apps.facts import Facts
 from weft.apps.world import World
 from weft.cli.tables import Row, show
 from weft.topology import names
-from weft.topology.model import Address, Endpoint, Fabric
+from weft.topology.model import Endpoint, Fabric
+from weft.topology.terms import Address
 
 OUTSIDE = wires.OUTSIDE
 SECONDS = 1.0

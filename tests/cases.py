@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from weft.apps import packet as p
 from weft.apps.packet import Packet
 from weft.apps.world import Walk, World
-from weft.topology.model import Address
+from weft.topology.terms import Address
 
 Make = Callable[[World], Packet]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from weft.apps import packet as p
 from weft.apps.packet import Packet
 from weft.apps.world import World
-from weft.topology.model import Address
+from weft.topology.terms import Address
 
 TRAFFIC = """
 fabric: test

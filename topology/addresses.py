@@ -8,8 +8,9 @@ from weft.topology import names
 from weft.topology.check_hosts import lab_owner
 from weft.topology.check_segments import is_usable
 from weft.topology.document import Document, Faults
-from weft.topology.model import Address, Interface, Network, Segment, Subnet
+from weft.topology.model import Segment, Subnet
 from weft.topology.plugs import Plug
+from weft.topology.terms import Address, Interface, Network
 
 
 @dataclass(slots=True)

@@ -6,9 +6,10 @@ from ipaddress import IPv4Address
 from weft.topology import names
 from weft.topology.check_segments import is_usable, overlap
 from weft.topology.document import Document, Faults
-from weft.topology.model import HOST_UPLINK, Address, Endpoint, Host, Interface
+from weft.topology.model import HOST_UPLINK, Endpoint, Host
 from weft.topology.schema import Guest, Uplink
 from weft.topology.schema import Host as HostSpec
+from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
 
 FIRST_LAB_UPLINK = 11

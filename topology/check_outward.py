@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from weft.topology.check_segments import overlap
 from weft.topology.document import Document, Faults
-from weft.topology.model import HOST_UPLINK, Endpoint, Network
+from weft.topology.model import HOST_UPLINK, Endpoint
 from weft.topology.rules import Forward, Route
 from weft.topology.schema import Segment
+from weft.topology.terms import Network
 from weft.topology.yaml12 import Path
 
 TUNNELS = {"geneve": "udp/6081", "vxlan": "udp/4789"}

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Fabric, Network, Party, Policy, Segment, Service
+from weft.topology.model import Endpoint, Fabric, Segment
+from weft.topology.model_rules import Party, Policy, Service
+from weft.topology.terms import Network
 
 Segments = Mapping[str, Segment]
 Endpoints = Mapping[str, Endpoint]

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from weft.topology.document import Document, Faults
-from weft.topology.model import HOST_UPLINK, Address, Network
+from weft.topology.model import HOST_UPLINK
 from weft.topology.schema import Segment
+from weft.topology.terms import Address, Network
 from weft.topology.yaml12 import Path
 
 V6_MTU_MIN = 1280

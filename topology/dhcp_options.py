@@ -8,7 +8,7 @@ segment.
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
-from weft.topology.model import Address
+from weft.topology.terms import Address
 
 ADDRESSES, TEXT = "addresses", "text"
 """Kinds; a number is the bytes that a number has."""

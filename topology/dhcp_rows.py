@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from weft.topology import dhcp_options, names
 from weft.topology.hostrow import DhcpSpec, Spec
-from weft.topology.model import HOST_UPLINK, Address, Fabric, Host, Segment
+from weft.topology.model import HOST_UPLINK, Fabric, Host, Segment
+from weft.topology.terms import Address
 
 
 def dhcp_rows(fabric: Fabric, host: Host, row: Mapping[str, Spec]) -> Iterator[tuple[str, Spec]]:

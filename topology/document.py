@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.topology.errors import WeftError
-from weft.topology.model import Source
 from weft.topology.schema import FabricFile
+from weft.topology.terms import Source
 from weft.topology.yaml12 import Fault, Path
 
 KINDS = {

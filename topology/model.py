@@ -7,28 +7,16 @@ count when two are compared: a line inserted above changes nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
-Address = IPv4Address | IPv6Address
-Interface = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
+from weft.topology.model_rules import Mirror, Monitor, Policy, Qos, VirtualService
+from weft.topology.terms import Address, Interface, Network, Source
+
 Mode = Literal["nat", "routed", "bridged", "isolated"]
 
 HOST_UPLINK = "host"
 """As the uplink of a nat segment: no physical network of the fabric, but whatever way the host itself goes, behind its own address."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where an object comes from: a file and a line (from 1)."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,120 +223,6 @@ class Guest:
     labels: Mapping[str, str]
     endpoints: tuple[Endpoint, ...]
     source: Source = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What a packet is for: a protocol, and of TCP, UDP and SCTP a range of ports."""
-
-    protocol: Literal["tcp", "udp", "sctp", "icmp", "icmp6", "any"]
-    low: int = 0
-    high: int = 65535
-
-    def __str__(self) -> str:
-        if (self.low, self.high) == (0, 65535):
-            return self.protocol
-        return f"{self.protocol}/{self.low}" if self.low == self.high else f"{self.protocol}/{self.low}-{self.high}"
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Whom a policy or a service speaks of, as the file names it. Exactly one of the fields says who."""
-
-    word: Literal["any", "outside", "host", ""] = ""
-    endpoints: tuple[str, ...] | None = None
-    """Of a guest, an endpoint or labels."""
-    segment: str | None = None
-    network: Network | None = None
-    said: str = ""
-    """In the words of the file, for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    name: str
-    verdict: Literal["allow", "deny", "audit"]
-    service: Service
-    sender: Party
-    receiver: Party
-    until: datetime | None
-    source: Source = field(compare=False)
-
-    @property
-    def path(self) -> str:
-        return f"policies/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class VirtualService:
-    """An address and port that is shared among endpoints of one segment."""
-
-    name: str
-    id: int
-    """1 to 2**16-1: register value and group number in the pipeline."""
-    segment: str
-    address: Address
-    protocol: Literal["tcp", "udp"]
-    port: int
-    to_port: int
-    """Of the members."""
-    members: tuple[str, ...]
-    """Endpoints, in the order of the file."""
-    sticky: bool
-    """A client stays with its member."""
-    source: Source = field(compare=False)
-
-    @property
-    def path(self) -> str:
-        return f"services/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """What an endpoint sends and gets, copied to another endpoint or into a VLAN of its host's uplink."""
-
-    name: str
-    id: int
-    """Tunnel key of copies that cross hosts: of the same numbers as segments, and none of theirs."""
-    endpoint: str
-    to: str | None
-    vlan: int | None
-    source: Source = field(compare=False)
-
-    @property
-    def path(self) -> str:
-        return f"mirrors/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Qos:
-    """Limits and marks of what an endpoint sends (``out``) or gets (``in``)."""
-
-    number: int
-    """Place in the file's list, from 0."""
-    endpoint: str
-    direction: Literal["in", "out"]
-    rate: int | None
-    """Kilobits a second."""
-    burst: int | None
-    """Kilobits."""
-    dscp: int | None
-    source: Source = field(compare=False)
-
-    @property
-    def path(self) -> str:
-        return f"qos/{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Monitor:
-    """Where samples and flow records go, each as ``ADDRESS:PORT``."""
-
-    sflow: str | None
-    netflow: str | None
-    ipfix: str | None
-    sampling: int
-    """One packet of so many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from weft.topology.model import Fabric, Host, Mirror, Uplink, underlay_uplink
+from weft.topology.model import Fabric, Host, Uplink, underlay_uplink
+from weft.topology.model_rules import Mirror
 
 WIRE_MTU = 1500
 OVERHEAD = {"geneve": {4: 58, 6: 78}, "vxlan": {4: 50, 6: 70}, "gre": {4: 42, 6: 62}, "stt": {4: 76, 6: 96}}

@@ -13,8 +13,9 @@ from typing import Literal
 
 from weft.topology import names
 from weft.topology.document import Document, Faults
-from weft.topology.model import Address, Endpoint, Interface, Segment
+from weft.topology.model import Endpoint, Segment
 from weft.topology.schema import AttachPort, Nic
+from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
 
 Attach = Literal["tap", "netns", "port", "host"]

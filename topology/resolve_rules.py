@@ -10,7 +10,8 @@ from typing import Any
 from weft.topology import names
 from weft.topology.check_names import WORDS
 from weft.topology.document import Document
-from weft.topology.model import Endpoint, Mirror, Monitor, Party, Policy, Qos, Segment, Service, VirtualService
+from weft.topology.model import Endpoint, Segment
+from weft.topology.model_rules import Mirror, Monitor, Party, Policy, Qos, Service, VirtualService
 from weft.topology.shared import Shared
 
 BITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}

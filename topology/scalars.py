@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictInt, StrictStr
 
-from weft.topology.model import Address, Interface, Network
 from weft.topology.names import IFNAME_MAX
+from weft.topology.terms import Address, Interface, Network
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 NAME_MAX = 32

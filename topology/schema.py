@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, StrictBool, StrictStr, Tag, model_validator
 
 from weft.topology import scalars as s
-from weft.topology.model import Network
 from weft.topology.rules import (
     Forward,
     Invariant,
@@ -31,6 +30,7 @@ from weft.topology.rules import (
     map_or_word,
     nothing_as_empty,
 )
+from weft.topology.terms import Network
 
 
 class Overlay(Strict):

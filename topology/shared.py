@@ -11,9 +11,9 @@ from weft.topology import names
 from weft.topology.check_segments import gateway_of, is_usable
 from weft.topology.complaints import suggestion
 from weft.topology.document import Document, Faults
-from weft.topology.model import Address, Network
 from weft.topology.rules import VirtualService
 from weft.topology.schema import Dhcp, Nic, Segment
+from weft.topology.terms import Address, Network
 from weft.topology.yaml12 import Path
 
 PROTOCOLS = ("tcp", "udp")

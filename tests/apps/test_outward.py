@@ -12,7 +12,7 @@ from weft.apps.facts import Facts
 from weft.apps.flow import mac_number
 from weft.apps.world import World
 from weft.topology import names
-from weft.topology.model import Address
+from weft.topology.terms import Address
 
 WAYS_OUT = (
     TWO_HOSTS

@@ -15,7 +15,8 @@ from weft.apps.flow import Conjunction, Flow, Goto, Output, match
 from weft.apps.pipeline import JUDGE
 from weft.apps.policies import port_masks
 from weft.apps.world import World
-from weft.topology.model import Endpoint, Fabric, Party, Policy
+from weft.topology.model import Endpoint, Fabric
+from weft.topology.model_rules import Party, Policy
 
 PARTIES = ["any", "outside", "host", "db", "shut", "office", "web1", "db1", "db2.eth0", "{tier: web}", "{tier: db}", "10.0.9.0/29", "10.0.9.6"]
 SERVICES = ["any", "tcp", "udp", "tcp/80", "tcp/70-85", "udp/53", "icmp"]
