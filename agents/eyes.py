@@ -34,11 +34,13 @@ class Eyes:
         seen = self._sight.look((*guests, self._services), thorough)
         bridges = switch.bridges()
         uplinks = [spec.bridge for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.bridge in bridges]
+        ports = switch.ports()
+        lacp = [port.name for port in ports.values() if port.ours and port.bond == "lacp"]
         based = {name: exits for name in uplinks if (exits := self._base(name, switch, thorough)) is not None}
         return Observed(
             self._datapath,
             bridges,
-            switch.ports(),
+            ports,
             seen,
             self.links.deaf(thorough),
             based,
@@ -49,6 +51,7 @@ class Eyes:
             self.dnsmasq.observe(),
             self.dnsmasq.resolvers(),
             switch.vlans(),
+            {nic: partner for name in lacp for nic, partner in switch.partners(name).items()},
         )
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:

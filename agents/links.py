@@ -62,6 +62,7 @@ class Links:
             s.Deafen: self._deafen,
             s.MoveAddresses: self._move,
             s.SetAddress: self._set_address,
+            s.DropAddress: self._drop_address,
         }
         try:
             does[type(step)](step)
@@ -162,6 +163,9 @@ class Links:
         _quietly(errno.EEXIST, self._here.addr, "add", index=index, **_parts(step.address))
         if step.gateway:
             self._here.route("replace", dst=_default(step.gateway), gateway=step.gateway, oif=index)
+
+    def _drop_address(self, step: s.DropAddress) -> None:
+        _quietly(errno.EADDRNOTAVAIL, self._here.addr, "del", index=self._index(step.name), **_parts(step.address))
 
     # ---- deafness
 

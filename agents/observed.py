@@ -21,6 +21,8 @@ class Link:
     addresses: tuple[str, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()
     """By this device: (network or ``default``, gateway or empty for on-link)."""
+    master: str = ""
+    """The Linux bridge or kernel bond that it is a port of."""
 
     def having(self, addresses: Iterable[str], routes: Iterable[tuple[str, str]]) -> "Link":
         """The same link with these addresses and routes."""
@@ -63,6 +65,26 @@ class Bridge:
     """VLANs in which it floods."""
     monitors: Mapping[str, Monitoring] = field(default_factory=dict)
     """By kind: ``sflow``, ``netflow``, ``ipfix``."""
+    settled: str = ""
+    """Of an uplink's: the object of the host's row that it was last found good with, as JSON; empty: it never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A NIC as Open vSwitch has it."""
+
+    name: str
+    ofport: int | None
+    error: str
+    link: str
+    """``up``, ``down``; empty: not known yet."""
+    current: bool | None = None
+    """Its LACP partner is heard (802.1AX, 6.4.5: not expired, not defaulted); None: LACP does not run."""
+
+    @property
+    def works(self) -> bool:
+        """Open vSwitch has it open, as far as is known."""
+        return not self.error and self.ofport != -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,15 @@ class Port:
     attached_mac: str = ""
     """``external_ids:attached-mac``: of the guest behind a stranger's port."""
     health: Health = Health()
+    bond: str = ""
+    """Of several NICs: ``active-backup``, ``balance-slb``, ``lacp``, or as somebody else has it; empty: it is one device."""
+    members: tuple[Member, ...] = ()
+    """What it consists of."""
+    active: str = ""
+    """MAC of the member of a bond that carries what is not spread."""
+
+    def holds(self, nic: str) -> bool:
+        return nic == self.name or any(member.name == nic for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +163,9 @@ class Observed:
     """Of the host, as far as the service namespace reaches them."""
     vlans: int = 1
     """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""
+    partners: Mapping[str, str] = field(default_factory=dict)
+    """By NIC of a bond with LACP: the system id of its partner (802.1AX, 6.3.2); empty: it hears none."""
+
+    def port_of(self, nic: str) -> Port | None:
+        """The port of Open vSwitch that a NIC is, or is a member of."""
+        return next((port for port in self.ports.values() if port.holds(nic)), None)

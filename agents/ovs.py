@@ -1,31 +1,30 @@
 """Open vSwitch's own database: bridges and ports, looked at and changed in one transaction."""
 
 import asyncio
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from itertools import count
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import GenericNetlinkSocket
 
 from weft.agents import steps as s
+from weft.agents.bonds import bond_mode, lacp_partners, member
 from weft.agents.observed import Bridge, Health, Monitoring, Port
-from weft.agents.watching import TABLES, columns
+from weft.agents.transaction import MARK, PROTOCOLS, SETTLED, Transaction
+from weft.agents.watching import TABLES
 from weft.topology.errors import WeftError
 from weft.topology.names import BASE_COOKIE
-from weft.topology.ovsdb import Op, Row, Watch, map_value, set_value, uuid_value
+from weft.topology.ovsdb import Row, Watch
 from weft.topology.replica import Replica
 
 DATABASE = "Open_vSwitch"
-MARK = "weft"
-"""Key in external_ids; its value is the fabric."""
 EXIT = re.compile(r'in_port="?([^",]+)"?')
 PATIENCE, PAUSE = 20.0, 0.004
 """Seconds to wait for ovs-vswitchd, and between looks."""
-PROTOCOLS = ("OpenFlow10", "OpenFlow13", "OpenFlow14")
 
 HEALTH = ("bfd", "bfd_status", "cfm_mpid", "cfm_fault", "cfm_fault_status", "cfm_remote_mpids")
 
@@ -34,8 +33,8 @@ SETTINGS = ("name", "ports", "controller", "fail_mode", "datapath_type", "other_
 WATCHES: Mapping[str, Watch] = {
     "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges", "other_config")),
     "Bridge": Watch((*SETTINGS, *TABLES)),
-    "Port": Watch(("name", "interfaces", "tag", "external_ids")),
-    "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids", *HEALTH)),
+    "Port": Watch(("name", "interfaces", "tag", "external_ids", "bond_mode", "lacp", "bond_active_slave")),
+    "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids", "link_state", "lacp_current", *HEALTH)),
     "Controller": Watch(("target", "is_connected")),
     "sFlow": Watch(("targets", "sampling", "header", "polling", "agent", "external_ids")),
     "NetFlow": Watch(("targets", "active_timeout", "external_ids")),
@@ -85,6 +84,7 @@ class Switch:
             tuple(self._replica.tables["Port"][uuid]["name"] for uuid in self._held(row["ports"], "Port")),
             tuple(sorted(row["flood_vlans"])),
             {kind: self._monitoring(table, row[kind]) for kind, table in TABLES.items() if row[kind] in self._replica.tables[table]},
+            row["external_ids"].get(SETTLED, ""),
         )
 
     def _monitoring(self, table: str, uuid: str) -> Monitoring:
@@ -98,10 +98,13 @@ class Switch:
                 row = self._replica.tables["Port"][uuid]
                 interfaces = [self._replica.tables["Interface"][i] for i in self._held(row["interfaces"], "Interface")]
                 if interfaces:
-                    found[row["name"]] = self._port(row, interfaces[0], bridge["name"])
+                    found[row["name"]] = self._port(row, interfaces, bridge["name"])
         return found
 
-    def _port(self, row: Row, interface: Row, bridge: str) -> Port:
+    def _port(self, row: Row, interfaces: list[Row], bridge: str) -> Port:
+        """Of a bond: open where a member is, in error where all are."""
+        interfaces = sorted(interfaces, key=lambda each: (bool(each["error"]), -(each["ofport"] or 0), each["name"]))
+        interface = interfaces[0]
         kind = "" if interface["type"] == "system" else interface["type"]
         ours = row["external_ids"].get(MARK) == self._fabric
         ids = interface["external_ids"]
@@ -115,7 +118,16 @@ class Switch:
             tuple(sorted(interface["cfm_fault_status"])),
             tuple(sorted(interface["cfm_remote_mpids"])),
         )
-        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said, health)
+        common = (row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said, health)
+        if kind or (len(interfaces) == 1 and interface["name"] == row["name"]):
+            return Port(*common, members=(member(interface),) if not kind else ())
+        return Port(*common, bond_mode(row), tuple(sorted(map(member, interfaces), key=attrgetter("name"))), row["bond_active_slave"] or "")
+
+    def partners(self, port: str) -> dict[str, str]:
+        """By NIC of a bond with LACP: its partner's system id; empty: it has none."""
+        words = ["ovs-appctl", "--timeout=5", "-t", "ovs-vswitchd", "lacp/show", port]
+        environment = os.environ | {"OVS_RUNDIR": str(self._folder)}
+        return lacp_partners(subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout)
 
     def connected(self, bridge: str) -> bool:
         """Whether a controller is connected to a bridge."""
@@ -175,104 +187,3 @@ class Switch:
     def _ofctl(self, command: str, bridge: str, argument: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         line = ["ovs-ofctl", "-OOpenFlow14", "--names", command, f"unix:{self._folder / bridge}.mgmt", argument]
         return subprocess.run(line, input=given, capture_output=True, text=True, timeout=10, check=False)
-
-
-class Transaction:
-    """Steps as operations of one OVSDB transaction (RFC 7047, 5.2)."""
-
-    def __init__(self, fabric: str, tables: Mapping[str, Mapping[str, Row]]) -> None:
-        self._mark = map_value({MARK: fabric})
-        self._bridges = {row["name"]: uuid_value(uuid) for uuid, row in tables["Bridge"].items()}
-        self._tables = tables
-        self._ops: list[Op] = []
-        self._names = count()
-        self._added: dict[str, list[Any]] = {}
-        """Bridges of this transaction: their ports are known only at its end."""
-        self._rows: dict[str, dict[str, Any]] = {}
-
-    def add(self, step: s.OvsStep) -> None:
-        match step:
-            case s.AddBridge():
-                self._rows[step.name] = self._new_bridge(step)
-                self._added[step.name] = [self._port(step.name, "internal", (), None)]
-            case s.SetBridge():
-                row = self._settings(step)
-                self._ops.append({"op": "update", "table": "Bridge", "where": [["name", "==", step.name]], "row": row})
-            case s.RemoveBridge():
-                gone = ["bridges", "delete", set_value([self._bridges[step.name]])]
-                self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [gone]})
-            case s.SeeTags():
-                limit = [["other_config", "delete", set_value(["vlan-limit"])], ["other_config", "insert", map_value({"vlan-limit": "0"})]]
-                self._ops.append({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": limit})
-            case s.AddPort():
-                self._add_port(step)
-            case s.SetWatch():
-                self._set_watch(step)
-            case s.SetMonitor():
-                row = {key: value for key, value in step.settings if value is not None}
-                targets = {"targets": set_value(row["targets"]), "external_ids": self._mark}
-                self._monitor(step.bridge, step.kind, self._insert(TABLES[step.kind], row | targets))
-            case s.RemoveMonitor():
-                self._monitor(step.bridge, step.kind, set_value([]))
-            case s.RemovePort():
-                uuids = [uuid for uuid, row in self._tables["Port"].items() if row["name"] == step.name]
-                self._mutate(step.bridge, "delete", [uuid_value(uuid) for uuid in uuids])
-
-    def ops(self) -> list[Op]:
-        new = []
-        for name, row in self._rows.items():
-            uuid = self._insert("Bridge", row | {"ports": set_value(self._added[name])})
-            new.append(uuid)
-        mutations: list[Any] = [["bridges", "insert", set_value(new)]] if new else []
-        last = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [*mutations, ["next_cfg", "+=", 1]]}
-        return [*self._ops, last, {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}]
-
-    def _new_bridge(self, step: s.AddBridge) -> dict[str, Any]:
-        return self._settings(step) | {"name": step.name, "datapath_type": step.datapath, "external_ids": self._mark}
-
-    def _settings(self, step: s.AddBridge | s.SetBridge) -> dict[str, Any]:
-        config = {"datapath-id": f"{step.dpid:016x}", "disable-in-band": "true"} | ({"hwaddr": step.mac} if step.mac else {})
-        targets = []
-        if step.controller is not None:
-            row = {"target": step.controller, "connection_mode": "out-of-band", "max_backoff": 1000, "inactivity_probe": 5000}
-            targets.append(self._insert("Controller", row))
-        return {
-            "fail_mode": "secure",
-            "protocols": set_value(PROTOCOLS),
-            "other_config": map_value(config),
-            "controller": set_value(targets),
-            "flood_vlans": set_value(step.unlearned),
-        }
-
-    def _add_port(self, step: s.AddPort) -> None:
-        port = self._port(step.name, step.kind, step.options, step.tag)
-        if step.bridge in self._added:
-            self._added[step.bridge].append(port)
-        else:
-            self._mutate(step.bridge, "insert", [port])
-
-    def _set_watch(self, step: s.SetWatch) -> None:
-        meant = columns(step.kind, step.mpid)
-        row = {key: map_value(value) if isinstance(value, dict) else set_value([value] if value else []) for key, value in meant.items()}
-        self._ops.append({"op": "update", "table": "Interface", "where": [["name", "==", step.name]], "row": row})
-
-    def _monitor(self, bridge: str, kind: str, monitor: list[Any]) -> None:
-        """Open vSwitch drops a row that no bridge has any more by itself."""
-        if bridge in self._rows:
-            self._rows[bridge][kind] = monitor
-        else:
-            self._ops.append({"op": "update", "table": "Bridge", "where": [["name", "==", bridge]], "row": {kind: monitor}})
-
-    def _port(self, name: str, kind: str, options: Iterable[tuple[str, str]], tag: int | None) -> list[str]:
-        interface = {"name": name, "type": kind, "options": map_value(dict(options)), "external_ids": self._mark}
-        row: dict[str, Any] = {"name": name, "external_ids": self._mark, "interfaces": self._insert("Interface", interface)}
-        return self._insert("Port", row | ({"tag": tag} if tag is not None else {}))
-
-    def _mutate(self, bridge: str, how: str, ports: list[Any]) -> None:
-        where = [["name", "==", bridge]]
-        self._ops.append({"op": "mutate", "table": "Bridge", "where": where, "mutations": [["ports", how, set_value(ports)]]})
-
-    def _insert(self, table: str, row: Mapping[str, Any]) -> list[str]:
-        name = f"row{next(self._names)}"
-        self._ops.append({"op": "insert", "table": table, "row": dict(row), "uuid-name": name})
-        return ["named-uuid", name]

@@ -10,9 +10,25 @@ from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.answers import answers
-from weft.agents.observed import HERE, Observed
+from weft.agents.observed import HERE, Observed, Port
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
+from weft.agents.uplinks import (
+    Change,
+    addressed,
+    changes,
+    give_back,
+    is_uplink,
+    mac,
+    moving,
+    present,
+    raised,
+    settling,
+    unable,
+    uplinks,
+    wire_ports,
+    wired,
+)
 from weft.agents.watching import foreign, monitors, watches
 from weft.agents.ways import host_way, in_use, serving
 from weft.topology.hostrow import (
@@ -38,6 +54,8 @@ Failures = dict[str, tuple[str, str]]
 class Plan:
     actions: list[Action]
     failures: Failures = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    """Of how the host itself is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +75,26 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
     here = seen.links.get(HERE, {})
     made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)}
-    anew = made | {port.name for port in seen.ports.values() if port.kind == "" and (port.name not in here or port.name in seen.renewed)}
-    ports = list(_ports(able, seen, anew))
+    held = {name for port in seen.ports.values() if port.kind == "" for name in _devices(port)}
+    anew = made | {name for name in held if name not in here or name in seen.renewed}
+    ports = [*wired(able, seen, anew), *_ports(able, seen, anew)]
     actions = [
-        *_remove(fabric, wanted, seen, anew),
+        *_remove(fabric, wanted, able, seen, anew),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
         *ports,
         *watches(able, {action.object for action in ports if action.action == "add"}, seen),
         *monitors(wanted, able, _bridge_names(able), seen),
-        *_addresses(able, seen),
+        *addressed(able, seen),
     ]
     actions += host_way(able, seen)
-    if not _moving(able, seen):
+    if not moving(able, seen):
         actions += serving(able, seen, services)
         if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
             actions += answers(wanted, able, seen, services)
-    return Plan(actions, failures)
+    actions += settling(able, seen, actions)
+    return Plan(actions, failures, tuple(changes(able, wanted, seen, actions)))
 
 
 def refused(wanted: Wanted, seen: Observed) -> Failures:
@@ -82,16 +102,8 @@ def refused(wanted: Wanted, seen: Observed) -> Failures:
     failures: Failures = {}
     here = seen.links.get(HERE, {})
     for key, spec in wanted.items():
-        if isinstance(spec, UplinkSpec):
-            elsewhere = seen.ports.get(spec.nic)
-            if spec.nic not in here:
-                failures[key] = "failed", f"NIC {spec.nic} does not exist"
-            elif elsewhere and elsewhere.bridge != spec.bridge:
-                failures[key] = "failed", f"NIC {spec.nic} is in bridge {elsewhere.bridge}: take it out first"
-            elif not elsewhere and spec.nic in seen.protected:
-                reached = seen.protected[spec.nic]
-                why = "weft does not move it until it has a timer that puts it back"
-                failures[key] = "failed", f"NIC {spec.nic} carries the address that {reached} is reached by: {why}"
+        if isinstance(spec, UplinkSpec) and (why := unable(spec, seen)):
+            failures[key] = "failed", why
         elif isinstance(spec, EndpointSpec) and spec.attach == "port":
             if spec.port not in here and spec.port not in seen.ports:
                 failures[key] = "waiting", f"there is no port {spec.port} yet"
@@ -118,8 +130,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
         elif isinstance(spec, HostWaySpec):
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.port, spec.mac, WAY_MTU))
         elif isinstance(spec, UplinkSpec) and spec.exit is not None:
-            mac = seen.links[HERE][spec.nic].mac
-            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac, spec.mtu))
+            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac(spec, seen), spec.mtu))
 
 
 def _is_made(pair: Pair, seen: Observed) -> bool:
@@ -127,22 +138,24 @@ def _is_made(pair: Pair, seen: Observed) -> bool:
     return found is not None and found.up and found.ours == pair.key
 
 
-def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
+def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
     """What is ours and not wanted any more. The bridge of a NIC that is gone for a moment stays, with the host's addresses.
 
     A port whose device is gone or made `anew` goes too, and comes back behind it: the userspace datapath goes on reading the old one.
     """
     bridges = _bridge_names(wanted)
     ports = {port.name for port in _wanted_ports(wanted)}
+    ports |= {port.name for spec in uplinks(wanted).values() for port in wire_ports(spec.bridge, seen)}  # what is there carries the host
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
     links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
-            yield from _give_back(bridge.name, seen)
-            yield Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))
+            back = list(give_back(bridge.name, seen)) if is_uplink(bridge.name) else []
+            yield from back or [Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))]
+    wires = {port.name for spec in uplinks(able).values() for port in wire_ports(spec.bridge, seen)}
     for port in seen.ports.values():
-        stale = port.name not in ports or port.name in anew or port.error
-        if port.ours and port.bridge in bridges and port.name != port.bridge and stale:
+        stale = port.name not in ports or anew.issuperset(_devices(port)) or port.error
+        if port.name not in wires and port.ours and port.bridge in bridges and port.name != port.bridge and stale:
             yield Action("remove", port.name, f"port of {port.bridge}", s.RemovePort(port.bridge, port.name))
     for link in seen.links.get(HERE, {}).values():
         if link.ours and link.name not in links:
@@ -160,28 +173,20 @@ def _guest_space(fabric: str, ours: str) -> str | None:
     return namespace(fabric, name.partition(".")[0]) if kind == "endpoint" else None
 
 
-def _give_back(bridge: str, seen: Observed) -> Iterator[Action]:
-    """An uplink bridge that goes returns its addresses to its NIC."""
-    local, here = seen.links.get(HERE, {}).get(bridge), seen.links.get(HERE, {})
-    nics = [name for name in seen.bridges[bridge].ports if name != bridge and name in here and not here[name].ours]
-    if local and local.addresses and nics:
-        yield Action("move", ", ".join(local.addresses), f"from {bridge} back to {nics[0]}", s.MoveAddresses(bridge, nics[0]))
-
-
 def _bridges(able: Wanted, seen: Observed, controller: str | None) -> Iterator[Action]:
     for key, spec in able.items():
         if not isinstance(spec, BridgeSpec | UplinkSpec):
             continue
         uplink = spec if isinstance(spec, UplinkSpec) else None
         name = uplink.bridge if uplink else spec.name
-        mac = seen.links[HERE][uplink.nic].mac if uplink else None
+        own = mac(uplink, seen) if uplink else None
         unlearned = uplink.unlearned if uplink else ()
         found = seen.bridges.get(name)
         if isinstance(spec, BridgeSpec) and seen.vlans and spec.vlans > seen.vlans:
             yield Action("change", "Open vSwitch", "vlan-limit 0: guests have tags of their own", s.SeeTags(), key)
         if found is None:
-            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, mac, unlearned), key)
-        meant = (spec.dpid, controller, mac, unlearned)
+            yield Action("add", name, "bridge", s.AddBridge(name, spec.dpid, seen.datapath, controller, own, unlearned), key)
+        meant = (spec.dpid, controller, own, unlearned)
         changed = found and (not found.settings or (found.dpid, found.controller, found.mac, found.unlearned) != meant)
         if changed:
             yield Action("change", name, "bridge", s.SetBridge(name, *meant), key)
@@ -199,14 +204,12 @@ def _links(pairs: Mapping[str, Pair], made: set[str], able: Wanted, seen: Observ
             yield Action("add", pair.name, kind, pair.make, pair.key)
         elif here[pair.name].mtu != mtu:
             yield Action("change", pair.name, f"mtu {mtu}", s.SetUp(pair.name, mtu), pair.key)
-    nics = {spec.nic: (key, spec.mtu) for key, spec in able.items() if isinstance(spec, UplinkSpec)}
-    for nic, (key, mtu) in nics.items():
-        if not here[nic].up or here[nic].mtu != mtu:
-            yield Action("change", nic, f"up, mtu {mtu}", s.SetUp(nic, mtu), key)
+    yield from raised(able, seen)
+    nics = [nic for spec in uplinks(able).values() for nic in present(spec, seen)]
     existing = {spec.port for spec in able.values() if isinstance(spec, EndpointSpec) and spec.attach == "port"}
     existing |= {port.name for port in strangers(able, seen)}
     # What is there already is heard by the kernel until Open vSwitch has it: the host's own traffic goes by such a NIC.
-    taken = {name for name in {*nics, *existing} if name in seen.ports and name in here}
+    taken = {name for name in {*nics, *existing} if seen.port_of(name) and name in here}
     spoken = {spec.port for spec in able.values() if isinstance(spec, HostWaySpec)}  # no port of a bridge: the host itself hears it
     deaf = {*pairs, *taken} - spoken if seen.datapath == "netdev" else set()
     if deaf - made != seen.deaf - made or (deaf & made):
@@ -237,6 +240,11 @@ def _is_set(inside: s.SetInside, seen: Observed) -> bool:
     return set(found.addresses) == set(inside.addresses) and ways >= set(inside.gateways)
 
 
+def _devices(port: Port) -> list[str]:
+    """What a port reads and writes by: of a bond its members."""
+    return [member.name for member in port.members] or [port.name]
+
+
 class WantedPort(NamedTuple):
     key: str
     name: str
@@ -257,7 +265,6 @@ def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
                 options = (("remote_ip", spec.remote), ("local_ip", spec.local), ("key", "flow"))
                 yield WantedPort(key, spec.port, spec.bridge, spec.type, options)
             case UplinkSpec():
-                yield WantedPort(key, spec.nic, spec.bridge)
                 yield WantedPort(key, spec.patch, spec.integration, "patch", (("peer", spec.patch_peer),))
                 yield WantedPort(key, spec.patch_peer, spec.bridge, "patch", (("peer", spec.patch),))
                 if spec.exit is not None:  # a VLAN of its own keeps NORMAL from flooding to it; `output:` does not look at tags
@@ -276,30 +283,3 @@ def _ports(able: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
             there = False
         if not there:
             yield Action("add", want.name, f"port of {want.bridge}", add, want.key)
-
-
-def _moving(able: Wanted, seen: Observed) -> bool:
-    """A NIC with addresses goes into its bridge now: they follow at the next look, and nothing else may delay that."""
-    here = seen.links.get(HERE, {})
-    nics = (spec.nic for spec in able.values() if isinstance(spec, UplinkSpec) and spec.address == "keep")
-    return any(nic not in seen.ports and here[nic].addresses for nic in nics)
-
-
-def _addresses(able: Wanted, seen: Observed) -> Iterator[Action]:
-    here = seen.links.get(HERE, {})
-    for key, spec in able.items():
-        if not isinstance(spec, UplinkSpec):
-            continue
-        nic, local = here[spec.nic], here.get(spec.bridge)
-        if spec.exit is not None and spec.exit not in seen.based.get(spec.bridge, ()):
-            yield Action("add", spec.bridge, f"base flow of {spec.exit}", s.BaseFlows(spec.bridge, spec.exit), key)
-        port = seen.ports.get(spec.nic)
-        in_bridge = port is not None and (port.ofport or -1) > 0 and spec.bridge in seen.based
-        if spec.address == "keep" and nic.addresses and in_bridge:  # not before the NIC carries the bridge's packets
-            yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge), key)
-        elif local is not None and not local.up:
-            yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu), key)
-        if spec.address not in ("keep", "none"):
-            there = local is not None and spec.address in local.addresses
-            if not there or (spec.gateway and ("default", spec.gateway) not in (local.routes if local else ())):
-                yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway), key)

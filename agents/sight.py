@@ -6,6 +6,7 @@ something was not said.
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -31,6 +32,8 @@ class Space:
         """Tells it from another one that later had the same name."""
         self.stale = True
         self.bare: dict[int, Link] = {}
+        self.masters: dict[int, int] = {}
+        """Of a port of a Linux bridge or kernel bond: the index of that."""
         self.links: dict[str, Link] = {}
 
 
@@ -83,11 +86,17 @@ class Sight:
 
     def _read(self, ip: Any, known: Space, heard: Heard, all_links: bool) -> None:
         if all_links:
-            known.bare = {message["index"]: self._link(message) for message in ip.get_links()}
+            known.bare, known.masters = {}, {}
+            read = list(ip.get_links())
         else:
             for index in heard.links:
                 known.bare.pop(index, None)
-                known.bare |= {message["index"]: self._link(message) for message in _one(ip, index)}
+                known.masters.pop(index, None)
+            read = [message for index in heard.links for message in _one(ip, index)]
+        for message in read:
+            known.bare[message["index"]] = self._link(message)
+            if master := message.get_attr("IFLA_MASTER"):
+                known.masters[message["index"]] = master
         addresses: dict[int, list[str]] = {}
         for index, address in _addresses(ip):
             addresses.setdefault(index, []).append(address)
@@ -95,6 +104,10 @@ class Sight:
         for index, route in _routes(ip):
             routes.setdefault(index, []).append(route)
         known.links = {link.name: link.having(addresses.get(index, ()), routes.get(index, ())) for index, link in known.bare.items()}
+        for index, master in known.masters.items():
+            if index in known.bare and master in known.bare:
+                name = known.bare[index].name
+                known.links[name] = replace(known.links[name], master=known.bare[master].name)
 
     def _link(self, message: Any) -> Link:
         info = message.get_attr("IFLA_LINKINFO")

@@ -9,6 +9,7 @@ from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
+from weft.agents.uplinks import missing
 from weft.agents.watching import link_state, monitor_state
 from weft.agents.ways import translated, translated6
 from weft.topology.hostrow import (
@@ -36,7 +37,9 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         said: dict[str, object] = {"state": state, "reason": reason}
         if isinstance(spec, UplinkSpec):
             said |= _uplink(spec, wanted, seen)
-            said["reason"] = reason or _inside_only(spec, wanted, seen)
+            if state == "wired" and (lacks := missing(spec, seen)):
+                said |= {"state": "failed", "reason": f"{lacks}: the bond goes on without it"}
+            said["reason"] = said["reason"] or _inside_only(spec, wanted, seen)
         elif isinstance(spec, TunnelSpec) and state == "wired":
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}
@@ -57,8 +60,7 @@ def state_of(spec: Wired, seen: Observed) -> tuple[str, str]:
         return "waiting", "it was not asked yet whether it lives"
     if isinstance(spec, MonitorSpec):
         return monitor_state(spec, seen)
-    name = spec.nic if isinstance(spec, UplinkSpec) else spec.port
-    port = seen.ports.get(name)
+    name, port = spec.port, seen.ports.get(spec.port)
     if port is None or port.ofport is None:
         return "waiting", f"port {name} is not there yet"
     if port.ofport < 0 or port.error:
@@ -87,12 +89,28 @@ def _leases(wanted: Wanted, seen: Observed) -> Iterator[tuple[str, str]]:
 def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:
     local = seen.links.get(HERE, {}).get(spec.bridge)
     if local is None:
-        return {}
+        return {"nics": _nics(spec, seen)}
     address = translated(spec, wanted, seen)
     gateway = next((gateway for network, gateway in local.routes if network == "default" and ":" not in gateway), "")
     translate = address.partition("/")[0] if address else ""
     six = (translated6(spec, wanted, seen) or "").partition("/")[0]
-    return {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
+    own = {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
+    return own | {"nics": _nics(spec, seen)}
+
+
+def _nics(spec: UplinkSpec, seen: Observed) -> dict[str, dict[str, object]]:
+    """By NIC: its link (``up``, ``down``; empty: not known), MTU, whether the bond's traffic goes by it, its LACP partner's system id."""
+    port, here = seen.ports.get(spec.port), seen.links.get(HERE, {})
+    members = {member.name: member for member in (port.members if port else ())}
+    said: dict[str, dict[str, object]] = {}
+    for nic in spec.nics:
+        member, link = members.get(nic), here.get(nic)
+        said[nic] = {"link": member.link if member else "", "mtu": link.mtu if link else 0}
+        if spec.bond != "none" and port and link:
+            said[nic]["active"] = link.mac == port.active
+        if spec.bond == "lacp":
+            said[nic]["partner"] = seen.partners.get(nic, "") if member and member.current else ""
+    return said
 
 
 def _inside_only(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> str:

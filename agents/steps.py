@@ -53,6 +53,33 @@ class AddPort:
 
 
 @dataclass(frozen=True, slots=True)
+class AddBond:
+    """Several NICs as one port. `mode`: ``active-backup``, ``balance-slb`` or ``lacp``."""
+
+    bridge: str
+    name: str
+    mode: str
+    nics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetBond:
+    """The mode and the NICs of a bond that is there; those that stay are not touched."""
+
+    name: str
+    mode: str
+    nics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """An uplink's bridge remembers the object of the host's row, as JSON, that it was found good with."""
+
+    bridge: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetWatch:
     """How a tunnel's ends watch each other: ``bfd``, ``cfm`` (then as maintenance point `mpid`) or ``none``."""
 
@@ -162,6 +189,14 @@ class SetAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class DropAddress:
+    """One address in CIDR that a link should not have any more."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """The way out of the service namespace to one physical network, as the host itself has it."""
 
@@ -255,8 +290,10 @@ class StopAnswering:
     segment: str
 
 
-OvsStep = AddBridge | SeeTags | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
-LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
+OvsBridgeStep = AddBridge | SeeTags | SetBridge | RemoveBridge | Settle
+OvsPortStep = AddPort | AddBond | SetBond | RemovePort | SetWatch | SetMonitor | RemoveMonitor
+OvsStep = OvsBridgeStep | OvsPortStep
+LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
 Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
 
 

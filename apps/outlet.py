@@ -35,7 +35,8 @@ SOLICITED, ADVERTISED = 135, 136
 class Outlet:
     """What a host reported of an uplink, and the names of its ports."""
 
-    nic: str
+    nics: tuple[str, ...]
+    """Ports to the wire: of a bond all its members, since the bond itself is none."""
     patch: str
     """The uplink bridge's end of the patch to the integration bridge."""
     exit: str
@@ -70,7 +71,7 @@ def outlet(here: View, number: int) -> Outlet | None:
     ends = {*addresses, *(other.address.ip for other in fabric.hosts.values() if other.address)}
     paths = (segment.path for segment in fabric.segments.values() if segment.uplink == uplink.name)
     return Outlet(
-        nic=uplink.nics[0],
+        nics=uplink.nics,
         patch=names.patch_peer(uplink.name),
         exit=names.exit_port(uplink.name),
         mac=fact.mac,
@@ -100,7 +101,7 @@ def guard(here: Outlet) -> tuple[Flow, ...]:
     patch = Port(here.patch)
     return (
         *(here.sort(120, SWITCH, in_port=LOCAL, **by(own), **TUNNELS[here.overlay]) for own in here.addresses),
-        *(here.sort(120, SWITCH, in_port=Port(here.nic), **here.into_tunnel(own)) for own in here.addresses),
+        *(here.sort(120, SWITCH, in_port=Port(nic), **here.into_tunnel(own)) for nic in here.nics for own in here.addresses),
         *(here.sort(110, in_port=patch, **here.into_tunnel(end)) for end in here.tunnels),
         here.sort(110, in_port=patch, eth_src=here.mac),
     )

@@ -149,7 +149,8 @@ def _detail(spec: Spec) -> str:
         case BridgeSpec():
             return "integration bridge"
         case UplinkSpec():
-            return f"bridge {spec.bridge} with {spec.nic}, address {spec.address}"
+            bond = f"{spec.bond} of " if spec.bond != "none" else ""
+            return f"bridge {spec.bridge} with {bond}{', '.join(spec.nics)}, address {spec.address}"
         case TunnelSpec():
             return f"{spec.type} to {spec.remote}, watched by {spec.watch}"
         case ServiceSpec():

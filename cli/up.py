@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from weft.agents.agent import this_host
-from weft.agents.ovs import MARK
+from weft.agents.transaction import MARK
 from weft.cli.agent import open_vswitch
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose

@@ -11,7 +11,7 @@ from weft.apps.why import switches
 from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
 from weft.cli.tables import Row
 from weft.topology import names
-from weft.topology.model import Endpoint, Fabric
+from weft.topology.model import Endpoint, Fabric, Uplink
 from weft.topology.overlay import joined
 
 
@@ -161,13 +161,28 @@ def _switch(dpid: str, host: str, bridge: str, reported: Mapping[str, Any]) -> R
 def links(seen: Seen) -> Iterator[Row]:
     for host in seen.fabric.hosts.values():
         for uplink in host.uplinks.values():
-            state, reason = seen.state(host.name, f"uplink/{uplink.name}")
-            yield _link(host.name, f"{uplink.bridge}/{uplink.nics[0]}", "uplink", uplink.name, state, reason)
+            yield from _nics(seen, host.name, uplink)
         for other in seen.fabric.hosts.values() if joined(seen.fabric) and host.address else ():
             if other.name != host.name and other.address:
                 state, reason = _tunnel(seen, host.name, other.name)
                 port = f"{host.bridge}/{names.tunnel_port(other.name)}"
                 yield _link(host.name, port, seen.fabric.overlay, other.name, state, reason)
+
+
+def _nics(seen: Seen, host: str, uplink: Uplink) -> Iterator[Row]:
+    """An uplink's NICs, each with what its agent says of it."""
+    state, reason = seen.state(host, f"uplink/{uplink.name}")
+    reported = json.loads(seen.states.get(host, {}).get(f"uplink/{uplink.name}", "{}")).get("nics", {})
+    for nic in uplink.nics:
+        said = reported.get(nic, {})
+        yield {
+            **_link(host, f"{uplink.bridge}/{nic}", "uplink", uplink.name, state, reason),
+            "link": said.get("link", ""),
+            "bond": "" if uplink.bond == "none" else uplink.bond,
+            "active": bool(said.get("active")),
+            "partner": said.get("partner", ""),
+            "mtu": said.get("mtu"),
+        }
 
 
 def _tunnel(seen: Seen, host: str, other: str) -> tuple[str, str]:
@@ -178,7 +193,9 @@ def _tunnel(seen: Seen, host: str, other: str) -> tuple[str, str]:
 
 
 def _link(host: str, port: str, kind: str, to: str, state: str, reason: str) -> Row:
-    return {"host": host, "port": port, "kind": kind, "to": to, "state": state, "reason": reason}
+    """What only NICs have is empty: the bond that one is in, whether traffic goes by it, its LACP partner."""
+    own = {"link": "", "bond": "", "active": False, "partner": "", "mtu": None}
+    return {"host": host, "port": port, "kind": kind, "to": to, "state": state, "reason": reason, **own}
 
 
 def macs(seen: Seen) -> Iterator[Row]:

@@ -45,6 +45,8 @@ def _nics(host: HostSpec) -> Complaints:
 
 def _uplinks(host: HostSpec) -> Complaints:
     for name, uplink in host.uplinks.items():
+        if uplink.bond == "none" and len(uplink.nics) > 1:
+            yield ("uplinks", name, "bond"), f"{len(uplink.nics)} NICs need a bond: active-backup, balance-slb or lacp"
         at = ("uplinks", name, "gateway")
         if uplink.gateway is None:
             continue
@@ -177,7 +179,7 @@ def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Ite
         peers = [names.tunnel_port(name) for name in hosts if name != host.name]
         yield (*at, "bridge"), host.name, host.dpid, [host.bridge, *peers]
         for name, uplink in host.uplinks.items():
-            ports = [names.patch_port(name), names.patch_peer(name), names.exit_port(name)]
+            ports = [names.patch_port(name), names.patch_peer(name), names.exit_port(name), names.bond_port(name)]
             nics = [nic for nic in uplink.nics if nic not in said]  # a NIC in two uplinks has been said
             said.update(nics)
             yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *nics, *ports]

@@ -99,8 +99,10 @@ def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: St
     port = names.patch_port(uplink.name)
     graph.add_edge(to, bridge, kind="patch", port=port, uplink=uplink.name, observed=dict(report))
     meant = {"host": host.name, "address": uplink.address, "mtu": uplink.mtu, "source": str(uplink.source)}
+    bond = None if uplink.bond == "none" else uplink.bond
     for name in uplink.nics:
-        nic = _add(graph, "nic", f"{host.name}/{name}", report, **meant)
+        observed = {**report, **report.get("nics", {}).get(name, {})}
+        nic = _add(graph, "nic", f"{host.name}/{name}", observed, bond=bond, **meant)
         graph.add_edge(bridge, nic, kind="port", port=name, uplink=uplink.name)
         graph.add_edge(nic, _physnet(graph, uplink.name), kind="wire")
 

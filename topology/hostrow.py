@@ -22,7 +22,7 @@ class BridgeSpec:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSpec:
-    """A physical network: bridge ``wx-…`` with its base flow, NIC, patch and, where something is translated, the way out.
+    """A physical network: bridge ``wx-…`` with its base flow, NICs, patch and, where something is translated, the way out.
 
     Key: ``uplink/PHYSNET``.
     """
@@ -32,7 +32,11 @@ class UplinkSpec:
     dpid: int
     integration: str
     """The bridge the patch leads to."""
-    nic: str
+    nics: tuple[str, ...]
+    bond: str
+    """``none`` (one NIC), ``active-backup``, ``balance-slb`` or ``lacp``."""
+    port: str
+    """The port that the NICs are: the one NIC itself, or the bond of them."""
     address: str
     """``keep``, ``none``, or an address in CIDR."""
     gateway: str | None

@@ -147,6 +147,8 @@ class Uplink:
     gateway: Address | None
     mtu: int
     source: Source = field(compare=False)
+    bond: Literal["none", "active-backup", "balance-slb", "lacp"] = "none"
+    """How several NICs are one; ``none``: there is one NIC."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 ``s.office``            port of segment ``office`` into the service namespace
 ``h.db``                the host's own interface in segment ``db``
 ``x.physnet``           the way out of the service namespace, on ``wx-physnet``
+``b.physnet``           the bond of its NICs, on ``wx-physnet``
 ======================  ==================================================================
 """
 
@@ -84,6 +85,10 @@ def host_port(segment: str) -> str:
 
 def exit_port(physnet: str) -> str:
     return ifname(f"x.{physnet}")
+
+
+def bond_port(physnet: str) -> str:
+    return ifname(f"b.{physnet}")
 
 
 def uplink_bridge(physnet: str) -> str:

@@ -91,7 +91,7 @@ def _uplink(document: Document, host: str, name: str) -> Uplink:
     spec, bridge = document.spec.hosts[host].uplinks[name], names.uplink_bridge(name)
     source = document.source("hosts", host, "uplinks", name)
     dpid = names.dpid(document.spec.fabric, host, bridge)
-    return Uplink(name, bridge, dpid, spec.nics, str(spec.address), spec.gateway, spec.mtu, source)
+    return Uplink(name, bridge, dpid, spec.nics, str(spec.address), spec.gateway, spec.mtu, source, spec.bond)
 
 
 def _lab_uplink(document: Document, host: str) -> Uplink:

@@ -45,10 +45,6 @@ def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _uplink(uplink: Uplink) -> Iterator[tuple[str, str]]:
-    if uplink.bond != "none":
-        yield "bond", f"bond {uplink.bond} is"
-    elif len(uplink.nics) > 1:
-        yield "nics", "more than one NIC on an uplink is"
     if uplink.address == "dhcp":
         yield "address", "address dhcp is"
 

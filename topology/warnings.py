@@ -19,6 +19,10 @@ def warnings(fabric: Fabric) -> Iterator[str]:
             if endpoint.segment in seen:
                 yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
             seen.add(endpoint.segment)
+    for host in fabric.hosts.values():
+        for uplink in host.uplinks.values():
+            if uplink.bond != "none" and len(uplink.nics) == 1:
+                yield f'{uplink.source}: host "{host.name}" uplink "{uplink.name}": bond {uplink.bond} of one NIC: nothing takes over'
     yield from _mtus(fabric)
     yield from policy_warnings(fabric)
     for service in fabric.services:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Answering, Bridge, Health, Link, Monitoring, Observed, Port
+from weft.agents.observed import HERE, Answering, Bridge, Health, Link, Member, Monitoring, Observed, Port
 from weft.agents.plan import Plan, Wanted, plan
 from weft.agents.watching import BFD
 from weft.topology import names
@@ -76,6 +76,21 @@ class Host:
         if step.kind == "internal":
             self.links[HERE][step.name] = Link(step.name, "", "0e:00:00:00:00:0d", 1500, False, "")
 
+    def _AddBond(self, step: s.AddBond, key: str) -> None:
+        assert step.bridge in self.bridges
+        assert step.nics
+        assert not [port.name for nic in step.nics for port in self.ports.values() if port.holds(nic)]
+        self._AddPort(s.AddPort(step.bridge, step.name, ""), key)
+        self.ports[step.name] = replace(self.ports[step.name], ofport=len(self.ports), error="")
+        self._SetBond(s.SetBond(step.name, step.mode, step.nics), key)
+
+    def _SetBond(self, step: s.SetBond, key: str) -> None:
+        members = tuple(Member(nic, number, "" if nic in self.links[HERE] else "gone", "up") for number, nic in enumerate(step.nics, 1))
+        self.ports[step.name] = replace(self.ports[step.name], bond=step.mode, members=members)
+
+    def _Settle(self, step: s.Settle, key: str) -> None:
+        self.bridges[step.bridge] = replace(self.bridges[step.bridge], settled=step.spec)
+
     def _SeeTags(self, step: s.SeeTags, key: str) -> None:
         self.vlans = 0
 
@@ -136,6 +151,10 @@ class Host:
         link = self.links[HERE][step.name]
         routes = (("default", step.gateway),) if step.gateway else ()
         self.links[HERE][step.name] = replace(link, up=True, addresses=(*link.addresses, step.address), routes=link.routes + routes)
+
+    def _DropAddress(self, step: s.DropAddress, key: str) -> None:
+        link = self.links[HERE][step.name]
+        self.links[HERE][step.name] = replace(link, addresses=tuple(each for each in link.addresses if each != step.address))
 
     def _SetHostWay(self, step: s.SetHostWay, key: str) -> None:
         assert step.port in self.links[HERE]

@@ -1,6 +1,7 @@
 """From what a host has to what it should have, carried out on a host in memory and cut off at every step."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_nic_that_is_not_there_fails_alone_and_is_taken_when_it_comes() -> Non
 
 def test_a_nic_of_another_bridge_is_left_there() -> None:
     host = Host()
-    host.ports["nic0"] = host.ports["vnet0"]
+    host.ports["nic0"] = replace(host.ports["vnet0"], name="nic0")
     state, reason = host.plan(wanted()).failures["uplink/physnet"]
     assert (state, reason) == ("failed", "NIC nic0 is in bridge br-theirs: take it out first")
 

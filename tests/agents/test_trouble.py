@@ -84,13 +84,3 @@ def test_a_bridge_whose_controller_is_set_gets_its_base_flow_in_the_same_breath(
     bridge = host.bridges["wx-physnet"]
     host.do(s.Action("change", "wx-physnet", "", s.SetBridge("wx-physnet", bridge.dpid, "tcp:192.0.2.1:6653", bridge.mac)))
     assert [action.step for action in host.converge(wanted())][1:] == [s.BaseFlows("wx-physnet", "x.physnet")]
-
-
-def test_the_address_that_somebody_is_reached_by_is_left_where_it_is() -> None:
-    host = Host()
-    observed = replace(host.observe(), protected={"nic0": "your SSH session"})
-    host.observe = lambda: observed  # type: ignore[method-assign]
-    planned = host.plan(wanted())
-    state, reason = planned.failures["uplink/physnet"]
-    assert (state, "your SSH session" in reason) == ("failed", True)
-    assert not [action for action in planned.actions if "nic0" in action.object]

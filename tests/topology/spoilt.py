@@ -134,12 +134,12 @@ HOSTS = [
     (
         "nics: [ens1]}}}\nseg",
         "nics: [ens1, ens2]}}}\nseg",
-        ['4: host "kvm2" uplink "physnet": more than one NIC on an uplink is not supported yet'],
+        ['4: host "kvm2" uplink "physnet": 2 NICs need a bond: active-backup, balance-slb or lacp'],
     ),
     (
         "nics: [ens1]}}}\nseg",
-        "nics: [ens1], bond: lacp}}}\nseg",
-        ['4: host "kvm2" uplink "physnet": bond lacp is not supported yet'],
+        "nics: [ens1], bond: lcap}}}\nseg",
+        ['4: host "kvm2" uplink "physnet": bond "lcap" is not none, active-backup, balance-slb or lacp, did you mean "lacp"?'],
     ),
     (
         "nics: [ens1]}}}\nseg",
