@@ -125,7 +125,8 @@ class Agent:
             self._fabric = fabric
             self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
             asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
-            asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.fileno(), self._leased)
+            asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.changes.fileno(), self._leased)
+            asyncio.get_running_loop().add_reader(self._eyes.clients.changes.fileno(), self._given)
         wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
         failures: Failures = {}
         before: list[Action] = []
@@ -151,10 +152,16 @@ class Agent:
     def _leased(self) -> None:
         """A client got an address, or keeps one: soon enough for people, and one look for many of them."""
         assert self._eyes is not None
-        self._eyes.dnsmasq.hush()
+        self._eyes.dnsmasq.changes.hush()
         if not self._leasing:
             self._leasing = True
             asyncio.get_running_loop().call_later(LEASES_AFTER, self._look_at_leases)
+
+    def _given(self) -> None:
+        """The host itself got an address, or keeps it."""
+        assert self._eyes is not None
+        self._eyes.clients.changes.hush()
+        self._wake.set()
 
     def _look_at_leases(self) -> None:
         self._leasing = False
@@ -205,6 +212,8 @@ class Agent:
             case s.LeaveHostWay() as step:
                 leave_host_way(step)
                 self._eyes.settle_host_way("")
+            case s.AskAddress() | s.StopAsking() as step:
+                self._eyes.clients.apply(step)
             case s.Answer() | s.StopAnswering() as step:
                 self._eyes.dnsmasq.apply(step)
             case step:

@@ -6,7 +6,6 @@ and on which interface. So an agent that was killed finds it again, and one whos
 Leases are in a file of dnsmasq's own, which outlives it.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -18,6 +17,8 @@ from pathlib import Path
 
 from weft.agents import processes, spaces
 from weft.agents.dnsmasq_files import FILES
+from weft.agents.inotify import Watcher
+from weft.agents.marked import mark_of, pid_in
 from weft.agents.observed import Answering, Lease
 from weft.agents.steps import Answer, StopAnswering
 from weft.topology import server
@@ -30,14 +31,9 @@ STATE = Path("/var/lib/weft")
 """Where leases are on a host that is no lab: they outlive a reboot."""
 SETTLED = 0.15
 """Seconds after which a process that could not begin has ended."""
-CHANGED = 0x2 | 0x8
-"""IN_MODIFY and IN_CLOSE_WRITE (inotify(7))."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 class Dnsmasq:
-    """Of one host. Used by the worker thread; `fileno` becomes readable when leases change."""
+    """Of one host. Used by the worker thread; `changes` says when leases do."""
 
     def __init__(self, fabric: str, host: str, listen: Callable[[int], None]) -> None:
         """`listen`: is given descriptors that become readable when a process ends."""
@@ -52,15 +48,7 @@ class Dnsmasq:
         self._children: list[subprocess.Popen[bytes]] = []
         self._ends: dict[int, int] = {}
         """By process: a descriptor that says when it ends."""
-        self._notify: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def fileno(self) -> int:
-        return self._notify
-
-    def hush(self) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._notify, 1 << 16):
-                pass
+        self.changes = Watcher()
 
     # ---- what is
 
@@ -80,11 +68,7 @@ class Dnsmasq:
         return found
 
     def _pid(self, segment: str) -> int | None:
-        try:
-            pid = int((self._folder / f"{segment}.pid").read_text())
-        except (OSError, ValueError):
-            return None
-        return pid if processes.alive(pid) and _mark(pid)[:1] == (f"{self.whose}/{segment}",) else None
+        return pid_in(self._folder / f"{segment}.pid", MARK, f"{self.whose}/{segment}")
 
     def _look(self, segment: str, pid: int) -> Answering:
         if pid not in self._ends:
@@ -92,8 +76,8 @@ class Dnsmasq:
                 self._ends[pid] = os.pidfd_open(pid)
                 self._listen(self._ends[pid])
         with suppress(OSError):
-            _watch(self._notify, self._lease_file(segment))
-        _, started_with, index = (*_mark(pid), "", "", "")[:3]
+            self.changes.watch(self._lease_file(segment))
+        _, started_with, index = (*mark_of(pid, MARK), "", "", "")[:3]
         on_it = index == str(self._index(segment))
         try:
             reader, read = (self._folder / f"{segment}.read").read_text().split()
@@ -193,15 +177,6 @@ def mac_of(duid: str) -> str:
     return ":".join(octets[-6:]) if sized == len(octets) else ""
 
 
-def _mark(pid: int) -> tuple[str, ...]:
-    try:
-        settings = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ()
-    marks = (setting for setting in settings if setting.startswith(f"{MARK}=".encode()))
-    return tuple(next(marks, b"").partition(b"=")[2].decode().split())
-
-
 def _resolvers(path: Path) -> tuple[str, ...]:
     try:
         words: list[list[str]] = [line.split() for line in path.read_text().splitlines()]
@@ -217,12 +192,6 @@ def _is_ipv4(text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _watch(notify: int, path: Path) -> None:
-    """Twice is once: the same file has one watch."""
-    if path.exists():
-        _libc.inotify_add_watch(notify, bytes(path), CHANGED)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """One look of an agent at its host: what the kernel and Open vSwitch have, remembered where nothing can have changed it."""
 
+from weft.agents.dhcpclient import DhcpClients
 from weft.agents.dnsmasq import Dnsmasq
 from weft.agents.ears import Ears
 from weft.agents.hostway import host_way_digest
@@ -24,6 +25,7 @@ class Eyes:
         self.links = Links(fabric, finish=datapath == "netdev")
         self._sight = Sight(fabric, self.ears)
         self.dnsmasq = Dnsmasq(fabric, host, self.ears.watch)
+        self.clients = DhcpClients(fabric, host)
         self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
         self._digest = ""
         self._host_way: str | None = None
@@ -52,6 +54,7 @@ class Eyes:
             self.dnsmasq.resolvers(),
             switch.vlans(),
             {nic: partner for name in lacp for nic, partner in switch.partners(name).items()},
+            self.clients.observe(),
         )
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:

@@ -126,6 +126,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Leased:
+    """What a host's own DHCP client on an uplink was given."""
+
+    address: str
+    """In CIDR; empty: nothing yet, or no longer."""
+    gateway: str
+    former: tuple[str, ...]
+    """What it was given before, in CIDR, and may not use any more."""
+    hears: bool
+    """False: its interface was made anew since it started."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answering:
     """A segment's dnsmasq that runs."""
 
@@ -169,3 +182,5 @@ class Observed:
     def port_of(self, nic: str) -> Port | None:
         """The port of Open vSwitch that a NIC is, or is a member of."""
         return next((port for port in self.ports.values() if port.holds(nic)), None)
+    leased: Mapping[str, Leased] = field(default_factory=dict)
+    """By uplink bridge: the host's own DHCP clients that run."""

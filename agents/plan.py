@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.answers import answers
+from weft.agents.asking import asking
 from weft.agents.observed import HERE, Observed, Port
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
@@ -87,6 +88,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *watches(able, {action.object for action in ports if action.action == "add"}, seen),
         *monitors(wanted, able, _bridge_names(able), seen),
         *addressed(able, seen),
+        *asking(able, wanted, seen),
     ]
     actions += host_way(able, seen)
     if not moving(able, seen):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 
 from weft.agents.answers import needed
+from weft.agents.asking import unanswered
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
@@ -39,7 +40,7 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
             said |= _uplink(spec, wanted, seen)
             if state == "wired" and (lacks := missing(spec, seen)):
                 said |= {"state": "failed", "reason": f"{lacks}: the bond goes on without it"}
-            said["reason"] = said["reason"] or _inside_only(spec, wanted, seen)
+            said["reason"] = said["reason"] or unanswered(spec, seen) or _inside_only(spec, wanted, seen)
         elif isinstance(spec, TunnelSpec) and state == "wired":
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}

@@ -165,6 +165,18 @@ class SetUp:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAddress:
+    """The host asks for its address on an uplink by DHCP."""
+
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsking:
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deafen:
     """The kernel hears nothing of these devices and of no others: the userspace datapath reads them beside it."""
 
@@ -294,7 +306,7 @@ OvsBridgeStep = AddBridge | SeeTags | SetBridge | RemoveBridge | Settle
 OvsPortStep = AddPort | AddBond | SetBond | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 OvsStep = OvsBridgeStep | OvsPortStep
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
+Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | AskAddress | StopAsking | Answer | StopAnswering
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.agents import steps as s
+from weft.agents.asking import given
 from weft.agents.observed import HERE, Link, Observed, Port
 from weft.agents.steps import Action
 from weft.topology.hostrow import Spec, UplinkSpec, from_json, to_json
@@ -151,14 +152,11 @@ def _given(key: str, spec: UplinkSpec, local: Link | None, seen: Observed) -> It
     """The address that the file gives, instead of the one that it gave before."""
     own = (local.addresses, local.routes) if local else ((), ())
     before = settled(spec.bridge, seen)
-    if before and _is_given(before) and before.address != spec.address and before.address in own[0]:
+    if before and before.address != spec.address and before.address in own[0]:
         yield Action("remove", before.address, f"from {spec.bridge}", s.DropAddress(spec.bridge, before.address), key)
-    if _is_given(spec) and (spec.address not in own[0] or (spec.gateway and ("default", spec.gateway) not in own[1])):
-        yield Action("add", spec.address, f"on {spec.bridge}", s.SetAddress(spec.bridge, spec.address, spec.gateway), key)
-
-
-def _is_given(spec: UplinkSpec) -> bool:
-    return spec.address not in ("keep", "none")
+    address, gateway = given(spec, seen) or ("", None)
+    if address and (address not in own[0] or (gateway and ("default", gateway) not in own[1])):
+        yield Action("add", address, f"on {spec.bridge}", s.SetAddress(spec.bridge, address, gateway), key)
 
 
 # ---- what changes

@@ -79,7 +79,7 @@ def _hosts(document: Document, lab: bool) -> dict[str, Host]:
     fabric = document.spec.fabric
     made = {}
     for name, spec in document.spec.hosts.items():
-        uplinks = {uplink: _uplink(document, name, uplink) for uplink in spec.uplinks}
+        uplinks = {uplink: _uplink(document, name, uplink, lab) for uplink in spec.uplinks}
         if lab and not uplinks:
             uplinks[LAB_UPLINK] = _lab_uplink(document, name)
         dpid = names.dpid(fabric, name, spec.bridge)
@@ -87,11 +87,13 @@ def _hosts(document: Document, lab: bool) -> dict[str, Host]:
     return made
 
 
-def _uplink(document: Document, host: str, name: str) -> Uplink:
+def _uplink(document: Document, host: str, name: str, lab: bool) -> Uplink:
+    """In a lab there is nobody outside to give addresses: it gives a host its own."""
     spec, bridge = document.spec.hosts[host].uplinks[name], names.uplink_bridge(name)
     source = document.source("hosts", host, "uplinks", name)
     dpid = names.dpid(document.spec.fabric, host, bridge)
-    return Uplink(name, bridge, dpid, spec.nics, str(spec.address), spec.gateway, spec.mtu, source, spec.bond)
+    address = "keep" if lab and spec.address == "dhcp" else str(spec.address)
+    return Uplink(name, bridge, dpid, spec.nics, address, spec.gateway, spec.mtu, source, spec.bond)
 
 
 def _lab_uplink(document: Document, host: str) -> Uplink:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from weft.topology.document import Document, Faults
-from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic, Uplink
+from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic
 from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
@@ -40,13 +40,6 @@ def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
     for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is"), ("libvirt", "libvirt is")):
         if getattr(host, key):
             yield (key,), what
-    for name, uplink in host.uplinks.items():
-        yield from ((("uplinks", name, key), what) for key, what in _uplink(uplink))
-
-
-def _uplink(uplink: Uplink) -> Iterator[tuple[str, str]]:
-    if uplink.address == "dhcp":
-        yield "address", "address dhcp is"
 
 
 def _nic(nic: Nic) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Answering, Bridge, Health, Link, Member, Monitoring, Observed, Port
+from weft.agents.observed import HERE, Answering, Bridge, Health, Leased, Link, Member, Monitoring, Observed, Port
 from weft.agents.plan import Plan, Wanted, plan
 from weft.agents.watching import BFD
 from weft.topology import names
@@ -27,11 +27,12 @@ class Host:
         self.vlans = 1
         self.answering: dict[str, Answering] = {}
         self.resolvers: tuple[str, ...] = ("192.0.2.53",)
+        self.leased: dict[str, Leased] = {}
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
         seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
-        return replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers)
+        return replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers, leased=dict(self.leased))
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -155,6 +156,13 @@ class Host:
     def _DropAddress(self, step: s.DropAddress, key: str) -> None:
         link = self.links[HERE][step.name]
         self.links[HERE][step.name] = replace(link, addresses=tuple(each for each in link.addresses if each != step.address))
+
+    def _AskAddress(self, step: s.AskAddress, key: str) -> None:
+        assert self.links[HERE][step.bridge].up
+        self.leased[step.bridge] = Leased("198.51.100.7/24", "198.51.100.1", (), True)
+
+    def _StopAsking(self, step: s.StopAsking, key: str) -> None:
+        del self.leased[step.bridge]
 
     def _SetHostWay(self, step: s.SetHostWay, key: str) -> None:
         assert step.port in self.links[HERE]

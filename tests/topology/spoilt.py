@@ -168,7 +168,6 @@ HOSTS = [
         "nics: [ens1]}}}\nseg",
         "nics: [ens1], address: dhcp}}, sriov: {ens2: {vfs: 4, uplink: fysnet}}, macvtap: {ens1: {uplink: physnet}}, libvirt: qemu:///system}\nseg",
         [
-            '4: host "kvm2" uplink "physnet": address dhcp is not supported yet',
             '4: host "kvm2": NIC "ens1" is in uplink "physnet" already',
             '4: host "kvm2": SR-IOV is not supported yet',
             '4: host "kvm2": libvirt is not supported yet',
