@@ -80,6 +80,47 @@ class Port:
     attached_mac: str = ""
     """``external_ids:attached-mac``: of the guest behind a stranger's port."""
     health: Health = Health()
+    vm: str = ""
+    """``external_ids:vm-id``: uuid of the guest behind it, as libvirt writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One of libvirt's networks."""
+
+    defined: str
+    """Its definition (XML); empty: it is gone when it stops."""
+    live: str | None
+    """What it runs with; None: it does not run."""
+    autostart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One of libvirt's guests."""
+
+    name: str
+    running: bool
+    """False: paused as well, as a guest is that comes from another host and is not there yet."""
+    alive: bool
+    """There is a process of it."""
+    networks: frozenset[str] = frozenset()
+    """Those that it is plugged into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Virt:
+    """What libvirt has."""
+
+    reason: str = ""
+    """Why nothing is known; empty: it answered."""
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    """By uuid."""
+
+    def users(self, network: str) -> list[str]:
+        """Names of the guests that are plugged into a network now."""
+        return sorted(domain.name for domain in self.domains.values() if domain.alive and network in domain.networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +173,5 @@ class Observed:
     """Of the host, as far as the service namespace reaches them."""
     vlans: int = 1
     """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""
+    virt: Virt | None = None
+    """None: nobody asked for libvirt."""

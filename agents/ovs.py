@@ -115,7 +115,8 @@ class Switch:
             tuple(sorted(interface["cfm_fault_status"])),
             tuple(sorted(interface["cfm_remote_mpids"])),
         )
-        return Port(row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said, health)
+        number, error, vm = interface["ofport"], interface["error"] or "", ids.get("vm-id", "")
+        return Port(row["name"], bridge, ours, kind, interface["options"], number, error, *said, health, vm)
 
     def connected(self, bridge: str) -> bool:
         """Whether a controller is connected to a bridge."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.answers import answers
+from weft.agents.networks import left_over, networks, refused_networks
 from weft.agents.observed import HERE, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
@@ -51,7 +52,7 @@ class Pair:
 
 def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str | None) -> Plan:
     """What brings this host to `wanted`, and what of it cannot be had now."""
-    failures = refused(wanted, seen)
+    failures = refused(wanted, seen) | refused_networks(fabric, wanted, seen)
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
@@ -61,6 +62,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     ports = list(_ports(able, seen, anew))
     actions = [
         *_remove(fabric, wanted, seen, anew),
+        *left_over(_bridge_names(wanted), seen),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
@@ -70,6 +72,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *_addresses(able, seen),
     ]
     actions += host_way(able, seen)
+    actions += networks(fabric, wanted, able, seen)
     if not _moving(able, seen):
         actions += serving(able, seen, services)
         if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
@@ -249,6 +252,8 @@ class WantedPort(NamedTuple):
 def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
     for key, spec in able.items():
         match spec:
+            case EndpointSpec(attach="libvirt"):
+                pass  # libvirt adds it, when the guest starts
             case EndpointSpec(attach="host"):
                 yield WantedPort(key, spec.port, spec.bridge, "internal")
             case EndpointSpec() | ServiceSpec():

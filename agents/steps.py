@@ -255,9 +255,38 @@ class StopAnswering:
     segment: str
 
 
+@dataclass(frozen=True, slots=True)
+class DefineNetwork:
+    """libvirt has a network by this definition (XML), from its next start on where it runs already."""
+
+    name: str
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartNetwork:
+    """It runs, and with `again` by its present definition."""
+
+    name: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeepNetwork:
+    """It starts with libvirt."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNetwork:
+    name: str
+
+
 OvsStep = AddBridge | SeeTags | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
+LibvirtStep = DefineNetwork | StartNetwork | KeepNetwork | RemoveNetwork
+Step = OvsStep | LinkStep | LibvirtStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
 
 
 @dataclass(frozen=True, slots=True)
