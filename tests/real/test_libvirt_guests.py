@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.real.hypervisors import Hypervisor, hypervisors, until
-from tests.real.labs import Lab, lab
+from tests.real.labs import Lab, lab, weft
 
 pytestmark = pytest.mark.real
 
@@ -102,6 +102,55 @@ def test_virsh_plugs_a_nic_that_the_file_does_not_name_in_and_moves_it_to_anothe
         for kind, where in (("bridge", "--live"), ("network", "--config")):
             real.one.virsh("detach-interface", "vm1", "--type", kind, "--mac", STRANGER, where)
         assert until(lambda: not [row for row in real.lab.show("guests") if row["mac"] == STRANGER], 20)
+
+
+def guest(*words: str) -> str:
+    """What `weft guest` says, for whoever reads its output or its errors."""
+    done = weft("guest", *words, "--fabric", NAME, "--host", "kvm1")
+    assert done.returncode == (0 if done.stdout else 1)
+    return (done.stdout or done.stderr).strip()
+
+
+def test_weft_plugs_a_guest_in_and_out_while_it_runs(real: Real) -> None:
+    assert guest("attach", "vm1", "lan", "--mac", STRANGER) == f"vm1 is plugged into lan, MAC {STRANGER}"
+    real.reaches("ns2", "10.0.7.23")
+    assert guest("attach", "vm1", "lan") == f"guest vm1 is in network {NAME}-lan already, with MAC {STRANGER}"
+    assert guest("detach", "vm1", "lan") == f"vm1 is unplugged from lan, MAC {STRANGER}"
+    assert STRANGER not in real.one.virsh("domiflist", "vm1") + real.one.virsh("domiflist", "vm1", "--inactive")
+    assert guest("detach", "vm1", "lan") == f"guest vm1 is not in network {NAME}-lan"
+
+
+def test_what_cannot_be_plugged_is_said_in_one_line(real: Real) -> None:
+    assert guest("attach", "vm9", "lan") == "libvirt has no guest vm9 here: it has vm1"
+    assert guest("attach", "vm1", "lna") == f'fabric {NAME} has no segment "lna": it has db, office, lan'
+    assert guest("attach", "vm1", "lan", "--mac", MAC1).startswith(f"guest vm1 has a NIC with MAC {MAC1} already, in another network")
+    assert guest("attach", "vm1", "lan", "--mac", "52:54").startswith("guest vm1: ")
+
+
+def test_a_guest_of_the_file_in_another_segment_than_it_says_is_failed_until_it_is_back(real: Real) -> None:
+    guest("detach", "vm1", "db")
+    real.becomes("vm1.eth0", "waiting", f"guest vm1 has no NIC with MAC {MAC1}")
+    guest("attach", "vm1", "office", "--mac", MAC1)
+    real.becomes("vm1.eth0", "failed", "libvirt has it in the network of segment office, the file says db")
+    guest("detach", "vm1", "office")
+    assert guest("attach", "vm1", "db") == f"vm1 is plugged into db, MAC {MAC1}"
+    real.becomes("vm1.eth0", "wired")
+    real.reaches("ns2", "10.0.9.21")
+
+
+def test_a_guest_that_migrates_live_is_followed(real: Real) -> None:
+    pings = real.lab.start("ns2", "ping", "-i", "0.1", "-c", "600", "10.0.9.21")
+    to = ("--migrateuri", "tcp://10.10.10.2:49152", "--persistent", "--undefinesource")
+    real.one.virsh("migrate", "--live", "vm1", real.two.uri, *to)
+    real.becomes("vm1.eth0", "wired", "the file has it on kvm1", "kvm2")
+    real.reaches("ns1", "10.0.9.21")
+    pings.send_signal(signal.SIGINT)
+    print(pings.communicate(timeout=10)[0].strip().splitlines()[-2])  # `pytest -s` shows how many were lost
+    assert real.ports("kvm1") == []
+    assert not any(MAC1 in flow and "output:vnet" in flow for flow in real.lab.flows("kvm1"))
+    real.two.virsh("migrate", "--live", "vm1", real.one.uri, "--migrateuri", "tcp://10.10.10.1:49152", *to[2:])
+    real.becomes("vm1.eth0", "wired", host="kvm1")
+    real.reaches("ns2", "10.0.9.21")
 
 
 def test_a_network_that_is_deleted_under_a_guest_comes_back_and_the_guest_stays_wired(real: Real) -> None:
