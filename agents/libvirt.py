@@ -21,7 +21,7 @@ RETRY = 1.0
 """Seconds until libvirt is asked again where it does not answer."""
 PROBE, PROBES = 5, 3
 """Seconds between two probes of a connection, and how many may be lost."""
-MISSING = "libvirt's Python library is not installed: apt install libvirt-dev pkgconf gcc python3-dev, pip install 'weft[libvirt]'"
+MISSING = "libvirt's Python library is not installed: apt install libvirt-dev pkgconf gcc python3-dev, then pip install libvirt-python"
 
 _begin = threading.Lock()
 _library: Any = None
