@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from weft.agents import steps as s
 from weft.agents.eyes import Eyes
 from weft.agents.health import Health
 from weft.agents.hostway import leave_host_way, set_host_way
+from weft.agents.libvirt import Libvirt
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
 from weft.agents.plan import Failures, Plan, Wanted, plan
@@ -27,7 +28,7 @@ from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import from_json
+from weft.topology.hostrow import LibvirtSpec, from_json
 from weft.topology.names import service_namespace
 from weft.topology.ovsdb import Row, Unreachable
 from weft.topology.replica import Change, Replica
@@ -68,6 +69,7 @@ class Agent:
         self._ovs = Replica(place.ovsdb, DATABASE, WATCHES, self._changed)
         self._worker = ThreadPoolExecutor(1, "kernel")
         self._health = Health(self._wake.set)
+        self._libvirt = Libvirt(self._wake.set)
         self._datapath = "netdev"
         self._eyes: Eyes | None = None
         self._fabric = ""
@@ -172,8 +174,10 @@ class Agent:
         assert eyes is not None
         thorough = now - self._looked >= LOOK_ANYWAY
         self._looked = now if thorough else self._looked
+        uri = next((spec.uri for spec in wanted.values() if isinstance(spec, LibvirtSpec)), None)
+        virt = await self._libvirt.look(uri, thorough)
         seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), self._place.store, thorough))
-        return seen
+        return replace(seen, virt=virt)
 
     async def _apply(self, actions: list[Action]) -> Failures:
         """Carries a plan out; what fails is reported with its object and the rest goes on."""
@@ -186,8 +190,14 @@ class Agent:
                 failures |= await self._try(batch, lambda batch=batch: self._switch().apply([a.step for a in batch]))  # type: ignore[misc]
                 continue
             for action in batch:
-                failures |= await self._try([action], lambda action=action: self._kernel(lambda: self._do(action)))  # type: ignore[misc]
+                failures |= await self._try([action], lambda action=action: self._one(action))  # type: ignore[misc]
         return failures
+
+    async def _one(self, action: Action) -> None:
+        if isinstance(action.step, s.LibvirtStep):
+            await self._libvirt.do(action.step)
+        else:
+            await self._kernel(lambda: self._do(action))
 
     async def _try(self, actions: list[Action], work: Callable[[], Any]) -> Failures:
         try:

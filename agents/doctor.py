@@ -1,5 +1,6 @@
 """What this host can and cannot do, looked at and never changed: a list of findings, each failure with its mend."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -98,10 +99,13 @@ def _handlers() -> Iterator[Finding]:
 
 
 def _libvirt() -> Iterator[Finding]:
-    if shutil.which("libvirtd") or shutil.which("virtqemud"):
-        yield Finding("libvirt", "ok", "installed")
-    else:
+    if not shutil.which("libvirtd") and not shutil.which("virtqemud"):
         yield Finding("libvirt", "warning", "not installed: no guests by libvirt", "apt install libvirt-daemon-system qemu-system-x86")
+    elif importlib.util.find_spec("libvirt") is None:
+        mend = "apt install libvirt-dev pkgconf gcc python3-dev, then pip install libvirt-python"
+        yield Finding("libvirt", "warning", "installed, but not its Python library: no networks in it", mend)
+    else:
+        yield Finding("libvirt", "ok", "installed")
 
 
 def _sriov() -> Iterator[Finding]:

@@ -108,9 +108,50 @@ class Port:
     """What it consists of."""
     active: str = ""
     """MAC of the member of a bond that carries what is not spread."""
+    vm: str = ""
+    """``external_ids:vm-id``: uuid of the guest behind it, as libvirt writes it."""
 
     def holds(self, nic: str) -> bool:
         return nic == self.name or any(member.name == nic for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One of libvirt's networks."""
+
+    defined: str
+    """Its definition (XML); empty: it is gone when it stops."""
+    live: str | None
+    """What it runs with; None: it does not run."""
+    autostart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One of libvirt's guests."""
+
+    name: str
+    running: bool
+    """False: paused as well, as a guest is that comes from another host and is not there yet."""
+    alive: bool
+    """There is a process of it."""
+    networks: frozenset[str] = frozenset()
+    """Those that it is plugged into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Virt:
+    """What libvirt has."""
+
+    reason: str = ""
+    """Why nothing is known; empty: it answered."""
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    """By uuid."""
+
+    def users(self, network: str) -> list[str]:
+        """Names of the guests that are plugged into a network now."""
+        return sorted(domain.name for domain in self.domains.values() if domain.alive and network in domain.networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +219,11 @@ class Observed:
     """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""
     partners: Mapping[str, str] = field(default_factory=dict)
     """By NIC of a bond with LACP: the system id of its partner (802.1AX, 6.3.2); empty: it hears none."""
+    leased: Mapping[str, Leased] = field(default_factory=dict)
+    """By uplink bridge: the host's own DHCP clients that run."""
+    virt: Virt | None = None
+    """None: nobody asked for libvirt."""
 
     def port_of(self, nic: str) -> Port | None:
         """The port of Open vSwitch that a NIC is, or is a member of."""
         return next((port for port in self.ports.values() if port.holds(nic)), None)
-    leased: Mapping[str, Leased] = field(default_factory=dict)
-    """By uplink bridge: the host's own DHCP clients that run."""

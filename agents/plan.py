@@ -11,6 +11,7 @@ from typing import NamedTuple
 from weft.agents import steps as s
 from weft.agents.answers import answers
 from weft.agents.asking import asking
+from weft.agents.networks import left_over, networks, refused_networks
 from weft.agents.observed import HERE, Observed, Port
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
@@ -70,7 +71,7 @@ class Pair:
 
 def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str | None) -> Plan:
     """What brings this host to `wanted`, and what of it cannot be had now."""
-    failures = refused(wanted, seen)
+    failures = refused(wanted, seen) | refused_networks(fabric, wanted, seen)
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
@@ -81,6 +82,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     ports = [*wired(able, seen, anew), *_ports(able, seen, anew)]
     actions = [
         *_remove(fabric, wanted, able, seen, anew),
+        *left_over(_bridge_names(wanted), seen),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
         *_insides(fabric, able, seen, services),
@@ -91,6 +93,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *asking(able, wanted, seen),
     ]
     actions += host_way(able, seen)
+    actions += networks(fabric, wanted, able, seen)
     if not moving(able, seen):
         actions += serving(able, seen, services)
         if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
@@ -259,6 +262,8 @@ class WantedPort(NamedTuple):
 def _wanted_ports(able: Wanted) -> Iterator[WantedPort]:
     for key, spec in able.items():
         match spec:
+            case EndpointSpec(attach="libvirt"):
+                pass  # libvirt adds it, when the guest starts
             case EndpointSpec(attach="host"):
                 yield WantedPort(key, spec.port, spec.bridge, "internal")
             case EndpointSpec() | ServiceSpec():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from weft.topology.model import Fabric
+from weft.topology.model import Endpoint, Fabric
 from weft.topology.ovsdb import Row
 from weft.topology.replica import Replica
 from weft.topology.server import DATABASE
@@ -33,8 +33,13 @@ def lacks(fabric: Fabric, seen: Snapshot) -> list[Lack]:
     return [*_endpoints(fabric, seen), *_uplinks(fabric, seen), *_services(fabric, seen), *_switches(fabric, seen)]
 
 
+def awaited(fabric: Fabric) -> list[Endpoint]:
+    """The endpoints that are wired by weft alone: a guest of libvirt is started by its owner, or not."""
+    return [endpoint for endpoint in fabric.endpoints.values() if endpoint.attach != "libvirt"]
+
+
 def _endpoints(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
-    for endpoint in fabric.endpoints.values():
+    for endpoint in awaited(fabric):
         yield from _object(seen, endpoint.host, f"endpoint/{endpoint.cable}", endpoint.name)
 
 

@@ -6,10 +6,11 @@ from ipaddress import ip_interface
 
 from weft.agents.answers import needed
 from weft.agents.asking import unanswered
+from weft.agents.networks import libvirt_state
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
-from weft.agents.strangers import stranger_states
+from weft.agents.strangers import plugged_state, stranger_states
 from weft.agents.uplinks import missing
 from weft.agents.watching import link_state, monitor_state
 from weft.agents.ways import translated, translated6
@@ -18,6 +19,7 @@ from weft.topology.hostrow import (
     DhcpSpec,
     EndpointSpec,
     HostWaySpec,
+    LibvirtObject,
     MemberSpec,
     MonitorSpec,
     ServiceSpec,
@@ -25,7 +27,7 @@ from weft.topology.hostrow import (
     UplinkSpec,
 )
 
-Wired = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
+Wired = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec | LibvirtObject
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -34,7 +36,7 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
     for key, spec in wanted.items():
         if isinstance(spec, DhcpSpec):
             continue  # said with the service's own
-        state, reason = failures.get(key) or state_of(spec, seen)
+        state, reason = failures.get(key) or _state_of(spec, wanted, seen)
         said: dict[str, object] = {"state": state, "reason": reason}
         if isinstance(spec, UplinkSpec):
             said |= _uplink(spec, wanted, seen)
@@ -51,7 +53,11 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
     return found | dict(stranger_states(wanted, seen))
 
 
-def state_of(spec: Wired, seen: Observed) -> tuple[str, str]:
+def _state_of(spec: Wired, wanted: Wanted, seen: Observed) -> tuple[str, str]:
+    if isinstance(spec, EndpointSpec) and spec.attach == "libvirt":
+        return plugged_state(spec, wanted, seen)
+    if isinstance(spec, LibvirtObject):
+        return libvirt_state(spec, wanted, seen)
     if isinstance(spec, BridgeSpec):
         return ("wired", "") if spec.name in seen.bridges else ("waiting", f"bridge {spec.name} is not there yet")
     if isinstance(spec, HostWaySpec):

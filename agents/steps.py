@@ -302,11 +302,41 @@ class StopAnswering:
     segment: str
 
 
+@dataclass(frozen=True, slots=True)
+class DefineNetwork:
+    """libvirt has a network by this definition (XML), from its next start on where it runs already."""
+
+    name: str
+    xml: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartNetwork:
+    """It runs, and with `again` by its present definition."""
+
+    name: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeepNetwork:
+    """It starts with libvirt."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNetwork:
+    name: str
+
+
 OvsBridgeStep = AddBridge | SeeTags | SetBridge | RemoveBridge | Settle
 OvsPortStep = AddPort | AddBond | SetBond | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 OvsStep = OvsBridgeStep | OvsPortStep
 LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | AskAddress | StopAsking | Answer | StopAnswering
+LibvirtStep = DefineNetwork | StartNetwork | KeepNetwork | RemoveNetwork
+GivenStep = AskAddress | StopAsking | Answer | StopAnswering
+Step = OvsStep | LinkStep | LibvirtStep | GivenStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Ports on the integration bridge that the file does not name: plugged in by libvirt, or by hand.
+"""Ports on the integration bridge that the file does not name: plugged in by libvirt, or by hand. What is behind them may be a guest of the
+file, which is known by its MAC (`weft.apps.strangers`).
 
 Such a port says whose it is in the ``external_ids`` of its interface: ``port-profile``, the name of its segment, and ``attached-mac``, the
 MAC of the guest behind it. libvirt writes both for an interface with ``<virtualport type='openvswitch'>`` and a ``profileid``.
@@ -17,14 +18,14 @@ MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 def strangers(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[Port]:
     """Those of a segment."""
     bridges = {spec.name for spec in wanted.values() if isinstance(spec, BridgeSpec)}
-    named = {spec.port for spec in wanted.values() if isinstance(spec, EndpointSpec)}
+    named = {spec.port for spec in wanted.values() if isinstance(spec, EndpointSpec) and spec.attach != "libvirt"}
     for port in seen.ports.values():
         if port.bridge in bridges and port.profile and not port.ours and port.name not in named:
             yield port
 
 
 def stranger_states(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[tuple[str, str]]:
-    """By ``stranger/PORT``: state and reason, segment and MAC."""
+    """By ``stranger/PORT``: state and reason, segment and MAC; of a guest of libvirt its name, and whether it runs."""
     for port in strangers(wanted, seen):
         state, reason = "wired", ""
         if not MAC.fullmatch(port.attached_mac):
@@ -32,5 +33,26 @@ def stranger_states(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[tupl
         elif port.error or (port.ofport or -1) < 0:
             state, reason = "failed", port.error or f"Open vSwitch cannot open {port.name}"
         mac = port.attached_mac if state == "wired" else ""
-        said = {"state": state, "reason": reason, "segment": port.profile, "mac": mac}
+        said: dict[str, object] = {"state": state, "reason": reason, "segment": port.profile, "mac": mac}
+        domain = seen.virt.domains.get(port.vm) if seen.virt else None
+        if domain:
+            said |= {"guest": domain.name, "runs": domain.running}
         yield f"stranger/{port.name}", json.dumps(said, separators=(",", ":"))
+
+
+def plugged_state(spec: EndpointSpec, wanted: Mapping[str, Spec], seen: Observed) -> tuple[str, str]:
+    """Of an endpoint that libvirt plugs in: it is the port with its MAC, whatever that is called."""
+    ports = [port for port in strangers(wanted, seen) if port.attached_mac == spec.mac]
+    port = next((port for port in ports if port.profile == spec.segment), None)
+    if port is not None:
+        return ("wired", "") if not port.error and (port.ofport or -1) > 0 else ("failed", port.error or f"Open vSwitch cannot open {port.name}")
+    if ports:
+        return "failed", f"libvirt has it in the network of segment {ports[0].profile}, the file says {spec.segment}"
+    if seen.virt and seen.virt.reason:
+        return "waiting", seen.virt.reason
+    domain = next((domain for domain in seen.virt.domains.values() if domain.name == spec.guest), None) if seen.virt else None
+    if domain is None:
+        return "waiting", f"libvirt has no guest {spec.guest} here"
+    if not domain.alive:
+        return "waiting", f"guest {spec.guest} is not started"
+    return "waiting", f"guest {spec.guest} has no NIC with MAC {spec.mac}"

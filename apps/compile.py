@@ -32,7 +32,7 @@ from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
 from weft.apps.parties import Law
 from weft.apps.pipeline import GUEST
-from weft.apps.strangers import strangers
+from weft.apps.strangers import placed, strangers
 from weft.apps.text import flow_text
 from weft.apps.view import Part, Site, Unit, View, Way, view
 from weft.topology import names
@@ -60,6 +60,7 @@ class Compiler:
     def compile(self, fabric: Fabric, facts: Facts) -> dict[int, Program]:
         """The programs of all switches of the fabric, by datapath id."""
         self._before, self._now = self._now, {}
+        fabric = placed(fabric, facts)
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
         for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)

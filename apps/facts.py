@@ -27,12 +27,15 @@ class UplinkFact:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A port on a host's integration bridge that the file does not name, in the segment that its profile says."""
+    """A port on a host's integration bridge that the file does not name, in the segment that its profile says. It may be that of a guest
+    of the file which libvirt plugged in."""
 
     host: str
     port: str
     segment: str
     mac: str
+    runs: bool = True
+    """False: its guest comes from another host and is not there yet, or is about to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def _uplink(state: Mapping[str, str]) -> UplinkFact | None:
 
 def _stranger(host: str, port: str, state: Mapping[str, str]) -> Iterator[Stranger]:
     if state.get("mac") and state.get("segment"):
-        yield Stranger(host, port, state["segment"], state["mac"])
+        yield Stranger(host, port, state["segment"], state["mac"], bool(state.get("runs", True)))
 
 
 def supposed(fabric: Fabric) -> Facts:

@@ -17,7 +17,7 @@ from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
 from weft.apps.pipeline import VLAN_PRESENT
 from weft.apps.router import Router
-from weft.apps.strangers import strangers
+from weft.apps.strangers import placed, strangers
 from weft.apps.translate import base_flows
 from weft.apps.walk import Hop, LoopError, Switch
 from weft.topology import names
@@ -83,7 +83,8 @@ class World:
     """A fabric as its compiled flows make it. It remembers, as switches do: learned MACs and connections."""
 
     def __init__(self, fabric: Fabric, programs: Mapping[int, Program], facts: Facts) -> None:
-        self.fabric, self._facts = fabric, facts
+        self.fabric = fabric = placed(fabric, facts)
+        self._facts = facts
         self.stations: dict[str, Station] = {}
         self._switches: dict[str, Switch] = {}
         self._links: dict[Place, Place] = {}

@@ -15,8 +15,10 @@ from weft.topology.hostrow import (
     DhcpSpec,
     EndpointSpec,
     HostWaySpec,
+    LibvirtSpec,
     MemberSpec,
     MonitorSpec,
+    NetworkSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
@@ -165,5 +167,9 @@ def _detail(spec: Spec) -> str:
             return f"{', '.join(word for word, asked in said.items() if asked)} for {len(spec.guests)} guests{given}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
+        case LibvirtSpec():
+            return f"libvirt at {spec.uri}"
+        case NetworkSpec():
+            return f"libvirt network of segment {spec.segment}"
         case MemberSpec():
             return f"asked whether it lives: {f'tcp/{spec.tcp}' if spec.tcp else 'ping'} at {spec.address}"

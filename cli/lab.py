@@ -77,7 +77,7 @@ def up(file: Annotated[str, typer.Argument(metavar="FILE", help="The fabric file
             raise
     if left:
         raise WeftError(*map(str, left), f"the lab is up but not whole: look into {made.folder}/*.log, then weft lab down {fabric.name}")
-    print(f"lab {fabric.name}: {len(fabric.hosts)} hosts, {len(fabric.endpoints)} endpoints wired")
+    print(f"lab {fabric.name}: {len(fabric.hosts)} hosts, {len(ready.awaited(fabric))} endpoints wired")
 
 
 @app.command()
@@ -229,9 +229,10 @@ def _status(made: Lab) -> Iterator[Row]:
     except WeftError as error:
         yield {"lab": made.fabric, "what": "endpoints", "pid": None, "state": "down", "detail": error.lines[0]}
         return
-    wired = sum(endpoint not in {lack.about for lack in lacking} for endpoint in fabric.endpoints)
+    awaited = [endpoint.name for endpoint in ready.awaited(fabric)]
+    wired = len(set(awaited) - {lack.about for lack in lacking})
     state, detail = ("waiting", f"; {lacking[0]}") if lacking else ("ok", "")
-    yield {"lab": made.fabric, "what": "endpoints", "pid": None, "state": state, "detail": f"{wired} of {len(fabric.endpoints)} wired{detail}"}
+    yield {"lab": made.fabric, "what": "endpoints", "pid": None, "state": state, "detail": f"{wired} of {len(awaited)} wired{detail}"}
 
 
 @contextmanager

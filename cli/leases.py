@@ -51,6 +51,7 @@ def nobodys(lease: Lease) -> Row:
     """The row of a lease of somebody that neither the file nor a port names."""
     return {
         "endpoint": "",
+        "guest": "",
         "host": lease.host,
         "segment": lease.segment,
         "mac": lease.mac,

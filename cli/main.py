@@ -17,6 +17,8 @@ COMMANDS = {
     "apply": ("weft.cli.apply", "Make it so."),
     "show": ("weft.cli.show", "What is, beside what should be."),
     "why": ("weft.cli.why", "Which line of which file made this flow."),
+    "guest": ("weft.cli.guest", "Plug a guest of libvirt into a segment, or unplug it, live."),
+    "libvirt": ("weft.cli.libvirt", "What libvirt gets of a fabric file."),
     "topology": ("weft.cli.topology", "The fabric as a graph."),
     "lab": ("weft.cli.lab", "The whole fabric on this one machine, hosts and guests as namespaces."),
     "up": ("weft.cli.up", "Store, controller and agent of one real host in one go."),
@@ -27,7 +29,7 @@ COMMANDS = {
 }
 """Name -> (module with a `typer.Typer` called `app`, one line for `weft --help`), in the order of the help."""
 
-LATER = {"confirm", "guest", "run", "trace"}
+LATER = {"confirm", "run", "trace"}
 
 Refusal: Any = typer.BadParameter.__mro__[2]
 """What typer raises for words that it does not understand: it makes only this descendant public."""

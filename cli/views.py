@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from weft.apps.facts import Facts, States, expired, facts
+from weft.apps.strangers import placed
 from weft.apps.why import switches
 from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
 from weft.cli.tables import Row
@@ -62,12 +63,14 @@ def guests(seen: Seen) -> Iterator[Row]:
     """Endpoints of the file, guests that it does not name, by their port, and whoever else has an address by DHCP."""
     given = leases(seen.states)
     shown: list[Lease] = []
-    for endpoint in seen.fabric.endpoints.values():
+    where = placed(seen.fabric, seen.facts)
+    for endpoint in where.endpoints.values():
         state, reason = endpoint_state(seen, endpoint)
         own = of_endpoint(given, endpoint)
         shown += own
         yield {
             "endpoint": endpoint.name,
+            "guest": endpoint.guest if endpoint.attach != "host" else "",
             "host": endpoint.host,
             "segment": endpoint.segment,
             "mac": endpoint.mac,
@@ -85,14 +88,16 @@ def guests(seen: Seen) -> Iterator[Row]:
 
 def _strangers(seen: Seen, given: list[Lease]) -> Iterator[tuple[Row, list[Lease]]]:
     """Guests that the file does not name, by host and port, and what they were given."""
+    known = {endpoint.mac for endpoint in seen.fabric.endpoints.values() if endpoint.attach == "libvirt"}
     for host, objects in seen.states.items():
         for key, text in objects.items():
             kind, _, port = key.partition("/")
-            if kind == "stranger" and host in seen.fabric.hosts:
-                said = json.loads(text)
+            said = json.loads(text) if kind == "stranger" else {"mac": ""}
+            if kind == "stranger" and host in seen.fabric.hosts and said["mac"] not in known:
                 own = of_mac(given, said["segment"], said["mac"])
                 row = {
                     "endpoint": f"{host}/{port}",
+                    "guest": said.get("guest", ""),
                     "host": host,
                     "segment": said["segment"],
                     "mac": said["mac"],
@@ -111,8 +116,14 @@ def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:
 
 
 def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
-    """An endpoint is wired when its port is there and its switch has the flows for it."""
-    state, reason = seen.state(endpoint.host, f"endpoint/{endpoint.cable}")
+    """An endpoint is wired when its port is there and its switch has the flows for it. Where libvirt plugged it in on another host than the
+    file says, that host knows its port by its name.
+    """
+    meant = seen.fabric.endpoints[endpoint.name].host
+    moved = endpoint.host != meant
+    state, reason = seen.state(endpoint.host, f"stranger/{endpoint.port}" if moved else f"endpoint/{endpoint.cable}")
+    if moved and not reason:
+        reason = f"the file has it on {meant}"
     switch = seen.switch(seen.fabric.hosts[endpoint.host].dpid)
     if state == "wired" and not switch:
         return "waiting", "no controller has reported its switch"

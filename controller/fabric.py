@@ -16,7 +16,7 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import Facts, expired, facts
 from weft.apps.flow import Program
 from weft.apps.sharing import members_of
-from weft.apps.strangers import strangers
+from weft.apps.strangers import placed, strangers
 from weft.apps.why import switches
 from weft.controller.audits import Audits
 from weft.controller.connection import Answer as PacketAnswer
@@ -156,7 +156,7 @@ class Loom:
         self._facts = known
         if self._fabric is not None:
             self._programs = self._compiler.compile(self._fabric, known)
-            endpoints = (*self._fabric.endpoints.values(), *strangers(self._fabric, known))
+            endpoints = (*placed(self._fabric, known).endpoints.values(), *strangers(self._fabric, known))
             bridges = {host.name: host.dpid for host in self._fabric.hosts.values()}
             self._snooper.follow(self._fabric.segments.values(), endpoints, bridges)
             self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}

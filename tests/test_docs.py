@@ -11,7 +11,7 @@ from weft.cli.main import COMMANDS
 from weft.topology.load import loads
 from weft.topology.resolve import resolve
 
-TOOLS = {"apt-get", "cd", "git", "ip", "ovs-vsctl", "sudo"}
+TOOLS = {"apt-get", "cd", "git", "ip", "ovs-vsctl", "sudo", "virsh"}
 """What a reader may be told to type that is not ours."""
 
 

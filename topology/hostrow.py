@@ -141,7 +141,7 @@ class EndpointSpec:
     port: str
     bridge: str
     attach: str
-    """``tap``, ``netns`` or ``port``."""
+    """``tap``, ``netns``, ``port``, ``host`` or ``libvirt``, whose port libvirt adds by a name of its own when the guest starts."""
     inside: str
     """Interface name inside the guest's namespace (``netns`` only)."""
     mac: str
@@ -182,7 +182,27 @@ class MonitorSpec:
     bridges: tuple[str, ...]
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | MemberSpec | MonitorSpec
+@dataclass(frozen=True, slots=True)
+class LibvirtSpec:
+    """The libvirt of a host. Key: ``libvirt/HOST``."""
+
+    uri: str
+    fabric: str
+    """Of which its networks of ours are."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network that libvirt should have, started and started with libvirt. Key: ``network/NAME``."""
+
+    name: str
+    segment: str
+    xml: str
+    """Its definition with our mark (`weft.topology.libvirt_xml`)."""
+
+
+LibvirtObject = LibvirtSpec | NetworkSpec
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | MemberSpec | MonitorSpec | LibvirtObject
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
@@ -193,6 +213,8 @@ KINDS: Mapping[str, type[Any]] = {
     "endpoint": EndpointSpec,
     "member": MemberSpec,
     "monitor": MonitorSpec,
+    "libvirt": LibvirtSpec,
+    "network": NetworkSpec,
 }
 
 

@@ -120,7 +120,9 @@ class Segment:
 
     def routed_on(self, host: "Host") -> bool:
         """Has its router on a host even without a guest there: where its uplink is, since a route may lead to any host of it; and where a
-        guest that the file does not name may ask for an address."""
+        guest that the file does not name may ask for an address, which libvirt may plug in anywhere."""
+        if host.libvirt is not None and self.served:
+            return host.wired_to(self)
         wired = self.uplink == HOST_UPLINK or self.uplink in host.uplinks
         return wired and (self.mode == "routed" or self.answers)
 
@@ -160,10 +162,16 @@ class Host:
     dpid: int
     uplinks: Mapping[str, Uplink]
     source: Source = field(compare=False)
+    libvirt: str | None = None
+    """URI of the libvirt whose guests are plugged into its bridge; None: none is asked."""
 
     @property
     def path(self) -> str:
         return f"hosts/{self.name}"
+
+    def wired_to(self, segment: Segment) -> bool:
+        """Whether a guest here can be in it: it needs no physical network, or one that the host is on."""
+        return segment.mode == "isolated" or segment.uplink in (None, HOST_UPLINK) or segment.uplink in self.uplinks
 
 
 def underlay_uplink(host: Host) -> Uplink | None:
@@ -188,8 +196,9 @@ class Endpoint:
     """With the prefix length of their subnet; empty where the model does not know any."""
     port: str
     """Name of the port on the host's integration bridge, at most 15 bytes."""
-    attach: Literal["tap", "netns", "port", "host", "stranger"]
-    """``host``: the host's own interface in a segment; ``stranger``: not of the file, a port that says its segment itself."""
+    attach: Literal["tap", "netns", "port", "libvirt", "host", "stranger"]
+    """``libvirt``: its port is known when its guest runs, and on which host; ``host``: the host's own interface in a segment; ``stranger``:
+    not of the file, a port that says its segment itself."""
     spoof: bool
     """True: may send from any address (a router guest)."""
     source: Source = field(compare=False)

@@ -14,11 +14,11 @@ from typing import Literal
 from weft.topology import names
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Segment
-from weft.topology.schema import AttachPort, Nic
+from weft.topology.schema import AttachPort, Host, Nic
 from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
 
-Attach = Literal["tap", "netns", "port", "host"]
+Attach = Literal["tap", "netns", "port", "libvirt", "host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
     for tag, segment in there:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
         path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
-        yield Plug(path, guest, label, host, segment, tag, mac, port, _attach(nic, lab), nic.spoof, trunk, given)
+        attach = _attach(nic, lab, libvirt_of(spec.hosts[host], lab) is not None)
+        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given)
 
 
 def _home(given: Address | Interface, segments: list[Segment]) -> Segment | None:
@@ -76,9 +77,18 @@ def _home(given: Address | Interface, segments: list[Segment]) -> Segment | None
     return next(held, None) or next((s for s in segments if not s.subnets), None) or next(iter(segments), None)
 
 
-def _attach(nic: Nic, lab: bool) -> Attach:
+def libvirt_of(host: Host, lab: bool) -> str | None:
+    """The URI of a host's libvirt. A lab's host has one of its own only where the URI says its socket: any other is this machine's, which
+    a lab leaves alone.
+    """
+    return None if lab and host.libvirt and "?socket=" not in host.libvirt else host.libvirt
+
+
+def _attach(nic: Nic, lab: bool, libvirt: bool) -> Attach:
     if isinstance(nic.attach, AttachPort):
         return "port"
+    if nic.attach == "libvirt":
+        return "libvirt" if libvirt else "netns"
     return "netns" if nic.attach == "netns" or (nic.attach is None and lab) else "tap"
 
 

@@ -7,6 +7,7 @@ from weft.topology import names
 from weft.topology.addresses import allot
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_kinds import check_kinds
+from weft.topology.check_libvirt import check_libvirt
 from weft.topology.check_names import check_names
 from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
@@ -16,7 +17,7 @@ from weft.topology.check_traffic import check_traffic
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Fabric, Guest, Host, Lab, Segment, Uplink
 from weft.topology.overlay import WIRE_MTU
-from weft.topology.plugs import endpoint, plugs, same_macs
+from weft.topology.plugs import endpoint, libvirt_of, plugs, same_macs
 from weft.topology.resolve_rules import (
     resolve_mirrors,
     resolve_monitor,
@@ -44,6 +45,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_hosts(document, faults)
     check_traffic(document, faults)
     check_kinds(document, faults)
+    check_libvirt(document, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)
@@ -83,7 +85,8 @@ def _hosts(document: Document, lab: bool) -> dict[str, Host]:
         if lab and not uplinks:
             uplinks[LAB_UPLINK] = _lab_uplink(document, name)
         dpid = names.dpid(fabric, name, spec.bridge)
-        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name))
+        libvirt = libvirt_of(spec, lab)
+        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name), libvirt)
     return made
 
 

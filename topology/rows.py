@@ -8,13 +8,16 @@ from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
     HostWaySpec,
+    LibvirtSpec,
     MemberSpec,
     MonitorSpec,
+    NetworkSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
     UplinkSpec,
 )
+from weft.topology.libvirt_xml import bridge_network, network_name
 from weft.topology.model import HOST_UPLINK, Endpoint, Fabric, Host, Segment, Uplink, underlay_uplink
 from weft.topology.overlay import joined, mirrored_vlans
 
@@ -31,7 +34,9 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
     leaving = {segment.uplink for segment in fabric.segments.values() if _leaves(segment)}
     rows = {}
     for name, host in fabric.hosts.items():
-        vlans = 2 if any(fabric.segments[endpoint.segment].qinq for endpoint in local[name]) else 1
+        published = _published(fabric, host)
+        inside = [fabric.segments[endpoint.segment] for endpoint in local[name]]
+        vlans = 2 if any(segment.qinq for segment in (*inside, *published)) else 1
         row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid, vlans)}
         row |= (_uplink(fabric, host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
         if tunnels:
@@ -44,8 +49,22 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= _endpoints(fabric, host, local[name])
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
+        row |= _libvirt(fabric, host, published)
         rows[name] = row
     return rows
+
+
+def _published(fabric: Fabric, host: Host) -> list[Segment]:
+    """The segments that libvirt has as networks there."""
+    return [segment for segment in fabric.segments.values() if host.wired_to(segment)] if host.libvirt is not None else []
+
+
+def _libvirt(fabric: Fabric, host: Host, published: list[Segment]) -> Iterator[Row]:
+    if host.libvirt is not None:
+        yield f"libvirt/{host.name}", LibvirtSpec(host.libvirt, fabric.name)
+    for segment in published:
+        name, xml = network_name(fabric.name, segment.name), bridge_network(fabric.name, segment.name, host.bridge)
+        yield f"network/{name}", NetworkSpec(name, segment.name, xml)
 
 
 def _leaves(segment: Segment) -> bool:

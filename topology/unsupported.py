@@ -37,15 +37,13 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
 
 
 def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is"), ("libvirt", "libvirt is")):
+    for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is")):
         if getattr(host, key):
             yield (key,), what
 
 
 def _nic(nic: Nic) -> Iterator[tuple[str, str]]:
-    if nic.attach == "libvirt":
-        yield "attach", "attach libvirt is"
-    elif isinstance(nic.attach, AttachVf):
+    if isinstance(nic.attach, AttachVf):
         yield "attach", "a virtual function is"
     elif isinstance(nic.attach, AttachMacvtap):
         yield "attach", "macvtap is"

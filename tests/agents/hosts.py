@@ -3,7 +3,20 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Answering, Bridge, Health, Leased, Link, Member, Monitoring, Observed, Port
+from weft.agents.observed import (
+    HERE,
+    Answering,
+    Bridge,
+    Health,
+    Leased,
+    Link,
+    Member,
+    Monitoring,
+    Network,
+    Observed,
+    Port,
+    Virt,
+)
 from weft.agents.plan import Plan, Wanted, plan
 from weft.agents.watching import BFD
 from weft.topology import names
@@ -28,11 +41,13 @@ class Host:
         self.answering: dict[str, Answering] = {}
         self.resolvers: tuple[str, ...] = ("192.0.2.53",)
         self.leased: dict[str, Leased] = {}
+        self.virt: Virt | None = None
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
         seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
-        return replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers, leased=dict(self.leased))
+        seen = replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers, leased=dict(self.leased))
+        return replace(seen, virt=self.virt)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -185,3 +200,27 @@ class Host:
 
     def _StopAnswering(self, step: s.StopAnswering, key: str) -> None:
         del self.answering[step.segment]
+
+    def _network(self, name: str, network: Network | None) -> None:
+        assert self.virt is not None
+        others = {key: found for key, found in self.virt.networks.items() if key != name}
+        self.virt = replace(self.virt, networks=others | ({name: network} if network else {}))
+
+    def _DefineNetwork(self, step: s.DefineNetwork, key: str) -> None:
+        assert self.virt is not None
+        found = self.virt.networks.get(step.name, Network("", None, False))
+        xml = step.xml.replace("<metadata>", "<uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid><metadata>")
+        self._network(step.name, replace(found, defined=xml))
+
+    def _StartNetwork(self, step: s.StartNetwork, key: str) -> None:
+        assert self.virt is not None and not (step.again and self.virt.users(step.name))
+        found = self.virt.networks[step.name]
+        self._network(step.name, replace(found, live=found.defined if step.again or found.live is None else found.live))
+
+    def _KeepNetwork(self, step: s.KeepNetwork, key: str) -> None:
+        assert self.virt is not None
+        self._network(step.name, replace(self.virt.networks[step.name], autostart=True))
+
+    def _RemoveNetwork(self, step: s.RemoveNetwork, key: str) -> None:
+        assert self.virt is not None and not self.virt.users(step.name)
+        self._network(step.name, None)

@@ -170,7 +170,6 @@ HOSTS = [
         [
             '4: host "kvm2": NIC "ens1" is in uplink "physnet" already',
             '4: host "kvm2": SR-IOV is not supported yet',
-            '4: host "kvm2": libvirt is not supported yet',
             '4: host "kvm2": macvtap is not supported yet',
             '4: host "kvm2": no host or segment has an uplink "fysnet", did you mean "physnet"?',
         ],
