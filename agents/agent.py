@@ -125,6 +125,7 @@ class Agent:
             self._fabric = fabric
             self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
             asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
+            asyncio.get_running_loop().add_reader(self._eyes.nexthops.fileno(), self._next_hop)
             asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.fileno(), self._leased)
         wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
         failures: Failures = {}
@@ -147,6 +148,11 @@ class Agent:
         if self._eyes is not None:
             self._eyes.ears.hush()
         self._wake.set()
+
+    def _next_hop(self) -> None:
+        """Neighbours of guests come and go: only a gateway's is news."""
+        if self._eyes is not None and self._eyes.nexthops.heard():
+            self._wake.set()
 
     def _leased(self) -> None:
         """A client got an address, or keeps one: soon enough for people, and one look for many of them."""

@@ -10,7 +10,7 @@ from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
 from weft.agents.strangers import stranger_states
 from weft.agents.watching import link_state, monitor_state
-from weft.agents.ways import translated, translated6
+from weft.agents.ways import translated, translated6, way_out
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
@@ -92,7 +92,20 @@ def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, ob
     gateway = next((gateway for network, gateway in local.routes if network == "default" and ":" not in gateway), "")
     translate = address.partition("/")[0] if address else ""
     six = (translated6(spec, wanted, seen) or "").partition("/")[0]
-    return {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
+    said = {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
+    return {**said, **_next_hops(spec, wanted, seen)}
+
+
+def _next_hops(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:
+    """Where the default routes lead, with the MAC there, and what is reached on this uplink in any other way."""
+    way = way_out(spec, wanted, seen)
+    if way is None:
+        return {}
+    known = seen.nexthops.get(way.inside, {})
+    hops = {gateway: known[gateway] for gateway in way.gateways.values() if gateway in known}
+    own = [str(ip_interface(address).network) for address in seen.links[HERE][spec.bridge].addresses]
+    beside = sorted({*own, *(network for network, _ in way.routes if network != "default")})
+    return {"hops": hops, "beside": beside} if hops else {}
 
 
 def _inside_only(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> str:
