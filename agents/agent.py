@@ -129,6 +129,7 @@ class Agent:
             asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
             asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.changes.fileno(), self._leased)
             asyncio.get_running_loop().add_reader(self._eyes.clients.changes.fileno(), self._given)
+            asyncio.get_running_loop().add_reader(self._eyes.nexthops.fileno(), self._next_hop)
         wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
         failures: Failures = {}
         before: list[Action] = []
@@ -150,6 +151,11 @@ class Agent:
         if self._eyes is not None:
             self._eyes.ears.hush()
         self._wake.set()
+
+    def _next_hop(self) -> None:
+        """Neighbours of guests come and go: only a gateway's is news."""
+        if self._eyes is not None and self._eyes.nexthops.heard():
+            self._wake.set()
 
     def _leased(self) -> None:
         """A client got an address, or keeps one: soon enough for people, and one look for many of them."""

@@ -5,18 +5,20 @@ from weft.agents.dnsmasq import Dnsmasq
 from weft.agents.ears import Ears
 from weft.agents.hostway import host_way_digest
 from weft.agents.links import Links
+from weft.agents.nexthops import Nexthops
 from weft.agents.observed import Observed
 from weft.agents.ovs import Switch
 from weft.agents.plan import Wanted
 from weft.agents.protected import protected
 from weft.agents.services import services_digest
 from weft.agents.sight import Sight
+from weft.agents.spaces import inode
 from weft.topology.hostrow import EndpointSpec, UplinkSpec
 from weft.topology.names import namespace, service_namespace
 
 
 class Eyes:
-    """Of one fabric on one host. Used by the worker thread; `ears` is waited on by the event loop."""
+    """Of one fabric on one host. Used by the worker thread; `ears` and `nexthops` are waited on by the event loop."""
 
     def __init__(self, fabric: str, host: str, datapath: str) -> None:
         self._fabric, self._datapath = fabric, datapath
@@ -24,6 +26,7 @@ class Eyes:
         self.ears = Ears()
         self.links = Links(fabric, finish=datapath == "netdev")
         self._sight = Sight(fabric, self.ears)
+        self.nexthops = Nexthops()
         self.dnsmasq = Dnsmasq(fabric, host, self.ears.watch)
         self.clients = DhcpClients(fabric, host)
         self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
@@ -52,10 +55,15 @@ class Eyes:
             protected(store, seen),
             self.dnsmasq.observe(),
             self.dnsmasq.resolvers(),
+            self._nexthops(),
             switch.vlans(),
             {nic: partner for name in lacp for nic, partner in switch.partners(name).items()},
             self.clients.observe(),
         )
+
+    def _nexthops(self) -> dict[str, dict[str, str]]:
+        self.nexthops.follow(self._services, inode(self._services))
+        return self.nexthops.macs(self._sight.names(self._services))
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:
         now = switch.instance(bridge)

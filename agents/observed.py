@@ -215,6 +215,8 @@ class Observed:
     """By segment: who answers its DHCP and DNS."""
     resolvers: tuple[str, ...] = ()
     """Of the host, as far as the service namespace reaches them."""
+    nexthops: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """MACs of gateways by interface of the service namespace and address, as long as its kernel keeps asking for them."""
     vlans: int = 1
     """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""
     partners: Mapping[str, str] = field(default_factory=dict)

@@ -24,8 +24,15 @@ FIRST_TABLE = 100
 FAMILIES = (4, 6)
 RULE = 100
 """Priority of the rules, before the main table's."""
-NEIGHBOURS = (("proxy_delay", 0), ("base_reachable_time_ms", 5000), ("delay_first_probe_time", 1))
-"""Of an uplink: a gateway that has another MAC and does not say so is asked for again within about ten seconds (RFC 4861, 7.3)."""
+NEIGHBOURS = (
+    ("proxy_delay", 0),
+    ("base_reachable_time_ms", 3000),
+    ("delay_first_probe_time", 1),
+    ("ucast_solicit", 1),
+    ("mcast_resolicit", 3),
+)
+"""Of an uplink: a gateway that has another MAC and does not say so is asked for again within about ten seconds (RFC 4861, 7.3), of which
+up to five are the kernel's own pace for what it manages. A question to the old MAC is followed by one to all, and it stays known meanwhile."""
 OURS = 119
 """rtm_protocol of the routes laid here (rtnetlink(7)): ``w``."""
 
@@ -41,7 +48,7 @@ def set_services(step: SetServices) -> None:
     _run(step.namespace, "nft", "-f", "-", given=_nft(step, ""), strict=True)
     _run(step.namespace, "sh", "-ec", "\n".join(_settings(step)))
     for way in step.ways:
-        _ip(step.namespace, (*_way(way), *_stale_addresses(way, step.namespace)))
+        _ip(step.namespace, (*_way(way), *_stale(way, step.namespace)))
     _ip(step.namespace, _to_host(step))
     for version in FAMILIES:
         wanted = dict(_routes(version, step))
@@ -95,14 +102,20 @@ def _way(way: Way) -> Iterator[str]:
     yield f"route del broadcast {own.network.broadcast_address} {device} table local"
     for hidden in (own.ip, HAIRPIN, *((ip_interface(way.address6).ip, HAIRPIN6) if way.address6 else ())):
         yield f"neigh replace {hidden} lladdr {way.mac} {device} nud permanent"
+    for gateway in way.gateways.values():  # flows name its MAC: the kernel asks for it though nothing goes by the kernel
+        yield f"neigh replace {gateway} {device} managed extern_learn"  # the latter: it is never forgotten
 
 
-def _stale_addresses(way: Way, namespace: str) -> Iterator[str]:
+def _stale(way: Way, namespace: str) -> Iterator[str]:
+    """Addresses of the exit, and gateways, that an earlier step made and this one does not."""
     there = _json(namespace, "addr", "show", "dev", way.inside)
     wanted = {way.address, f"{exit_link_local(way.mac)}/64"}
     for address in (f"{each['local']}/{each['prefixlen']}" for link in there for each in link.get("addr_info", ()) if "local" in each):
         if address not in wanted:
             yield f"addr del {address} dev {way.inside}"
+    for neighbour in _json(namespace, "neigh", "show", "dev", way.inside):
+        if "managed" in neighbour and neighbour["dst"] not in way.gateways.values():
+            yield f"neigh del {neighbour['dst']} dev {way.inside}"
 
 
 # ---- routes

@@ -59,6 +59,10 @@ class Sight:
         self.changed = {space for space, inode in inodes.items() if self._look(space, inode, thorough)}
         return {space: self._known[space].links for space in inodes}
 
+    def names(self, space: str) -> dict[int, str]:
+        """Of a namespace's links, by index."""
+        return {index: link.name for index, link in self._known[space].bare.items()} if space in self._known else {}
+
     def settle(self, space: str) -> None:
         """What was heard of a namespace so far was our own doing: it is read again, and does not count as changed."""
         if space in self._known:

@@ -13,7 +13,7 @@ from weft.agents.steps import SetHostWay
 from weft.agents.strangers import plugged_state, stranger_states
 from weft.agents.uplinks import missing
 from weft.agents.watching import link_state, monitor_state
-from weft.agents.ways import translated, translated6
+from weft.agents.ways import translated, translated6, way_out
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
@@ -102,7 +102,7 @@ def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, ob
     translate = address.partition("/")[0] if address else ""
     six = (translated6(spec, wanted, seen) or "").partition("/")[0]
     own = {"mac": local.mac, "addresses": list(local.addresses), "translate": translate, "translate6": six, "gateway": gateway}
-    return own | {"nics": _nics(spec, seen)}
+    return {**own, "nics": _nics(spec, seen), **_next_hops(spec, wanted, seen)}
 
 
 def _nics(spec: UplinkSpec, seen: Observed) -> dict[str, dict[str, object]]:
@@ -118,6 +118,18 @@ def _nics(spec: UplinkSpec, seen: Observed) -> dict[str, dict[str, object]]:
         if spec.bond == "lacp":
             said[nic]["partner"] = seen.partners.get(nic, "") if member and member.current else ""
     return said
+
+
+def _next_hops(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:
+    """Where the default routes lead, with the MAC there, and what is reached on this uplink in any other way."""
+    way = way_out(spec, wanted, seen)
+    if way is None:
+        return {}
+    known = seen.nexthops.get(way.inside, {})
+    hops = {gateway: known[gateway] for gateway in way.gateways.values() if gateway in known}
+    own = [str(ip_interface(address).network) for address in seen.links[HERE][spec.bridge].addresses]
+    beside = sorted({*own, *(network for network, _ in way.routes if network != "default")})
+    return {"hops": hops, "beside": beside} if hops else {}
 
 
 def _inside_only(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> str:

@@ -222,6 +222,11 @@ class Way:
     address6: str = ""
     """The same for IPv6; empty: the host has none there, and nothing leaves over IPv6."""
 
+    @property
+    def gateways(self) -> dict[int, str]:
+        """Of the default routes, by version of IP; of several the one that is laid last, which holds."""
+        return {6 if ":" in gateway else 4: gateway for network, gateway in self.routes if network == "default" and gateway}
+
 
 @dataclass(frozen=True, slots=True)
 class Served:

@@ -15,6 +15,7 @@ from weft.apps import (
     bridging,
     cables,
     claims,
+    direct,
     leases,
     limits,
     mirrors,
@@ -150,6 +151,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     leases.parts,
     routing.parts,
+    direct.parts,
     private.parts,
     tags.parts,
     claims.parts,
@@ -165,6 +167,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
 UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (
     translate.parts,
     untranslated.parts,
+    direct.uplink_parts,
     mirrors.uplink_parts,
 )
 """What apps want of the bridge of a host's n-th uplink (`View.uplink`)."""

@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from typing import Any
 
 from weft.topology import names
 from weft.topology.model import Fabric
-from weft.topology.terms import Address
+from weft.topology.terms import Address, Network
 
 SUPPOSED = IPv4Network("192.0.2.0/24")
 """Addresses for documentation (RFC 5737)."""
@@ -23,6 +24,10 @@ class UplinkFact:
     mac: str
     translate: IPv4Address
     translate6: IPv6Address | None = None
+    hops: tuple[tuple[Address, str], ...] = ()
+    """Its default gateways, one of each version of IP, with their MACs; those alone that its kernel keeps asking for."""
+    beside: tuple[Network, ...] = ()
+    """What it reaches there by another way than a gateway of `hops`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,13 @@ def facts(states: States, gone: frozenset[str] = frozenset()) -> Facts:
     return Facts(uplinks, tuple(sorted(strangers, key=lambda s: (s.host, s.port))), frozenset(dead), gone)
 
 
-def _uplink(state: Mapping[str, str]) -> UplinkFact | None:
+def _uplink(state: Mapping[str, Any]) -> UplinkFact | None:
     mac, address, six = state.get("mac"), state.get("translate"), state.get("translate6")
-    return UplinkFact(mac, IPv4Address(address), IPv6Address(six) if six else None) if mac and address else None
+    if not mac or not address:
+        return None
+    hops = tuple((ip_address(gateway), there) for gateway, there in state.get("hops", {}).items())
+    beside = tuple(ip_network(network) for network in state.get("beside", ()))
+    return UplinkFact(mac, IPv4Address(address), IPv6Address(six) if six else None, hops, beside)
 
 
 def _stranger(host: str, port: str, state: Mapping[str, str]) -> Iterator[Stranger]:

@@ -235,6 +235,14 @@ class BySender:
 
 
 @dataclass(frozen=True, slots=True)
+class Larger:
+    """Writes one bit: whether the frame, from its Ethernet header on, has more than `octets` (ovs-actions(7), check_pkt_larger)."""
+
+    octets: int
+    target: Bits
+
+
+@dataclass(frozen=True, slots=True)
 class Conjunction:
     """This flow is one of the `dimension`-th (from 0) of `of` dimensions of conjunction `number` (ovs-fields(7), conj_id): a packet that
     meets a flow of each of them is looked up again with conj_id. No other kind of action stands beside it."""
@@ -246,7 +254,7 @@ class Conjunction:
 
 Action = (
     Output | Set | Move | PushVlan | PopVlan | DecTtl | Ct | Learn | Resubmit | Goto | Cut | Clone
-    | ToGroup | ToMeter | Conjunction | BySender
+    | ToGroup | ToMeter | Conjunction | BySender | Larger
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 The service namespace's port `exit` wears the host's MAC, so that both kernels, the host's and the namespace's, have neighbours on this
 wire: both hear ARP and ND. The namespace answers for the routed guests of this host alone. ND is never tracked. It is the
-kernel that remembers neighbours, no flow names the MAC of one: a gateway that changes its MAC is followed.
+kernel that remembers neighbours: a gateway that changes its MAC is followed, and flows name it as the kernel has it (`weft.apps.direct`).
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ def guard(here: Outlet) -> tuple[Flow, ...]:
     return (
         *(here.sort(120, SWITCH, in_port=LOCAL, **by(own), **TUNNELS[here.overlay]) for own in here.addresses),
         *(here.sort(120, SWITCH, in_port=Port(nic), **here.into_tunnel(own)) for nic in here.nics for own in here.addresses),
-        *(here.sort(110, in_port=patch, **here.into_tunnel(end)) for end in here.tunnels),
+        *(here.sort(142, in_port=patch, **here.into_tunnel(end)) for end in here.tunnels),
         here.sort(110, in_port=patch, eth_src=here.mac),
     )
 

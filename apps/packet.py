@@ -1,6 +1,7 @@
 """Packets as the pipeline sees them: a mapping from field name (ovs-fields(7)) to number, and nothing of their bytes.
 
-A field that a packet does not have is absent, and no match on it holds. ``vlan_vid`` 0 means untagged.
+A field that a packet does not have is absent, and no match on it holds. ``vlan_vid`` 0 means untagged. ``octets`` is how long its
+frame is, where that matters: no match knows it (`weft.apps.flow.Larger` does), and without it a frame is a small one.
 """
 
 from ipaddress import IPv4Address, IPv6Address

@@ -77,6 +77,7 @@ UPLINK = _tables("uplink",
     ("from_host",     "untranslate", "the host's own traffic, translation undone"),
     ("from_guest",    "untranslate", "what leaves the service namespace"),
     ("to_host",       "untranslate", "what came for the uplink's address: an answer to a guest, or the host's own"),
+    ("homeward",      "untranslate", "an answer to a guest of this host: to it, or into the service namespace, which says that it is too large"),
     ("guest_to_host", "translate",   "from a guest to its own host's uplink address"),
     ("hide",          "translate",   "such a guest gets an address that leads back here"),
     ("hidden",        "translate",   "and goes to the host"),
@@ -105,7 +106,7 @@ TABLES: dict[str, tuple[Table, ...]] = {"integration": INTEGRATION, "uplink": UP
     PROTECT, PARTIES, WHENCE, AUDIT, NOTE, JUDGE, SETTLE, ANSWERS, EMIT, LIMIT,
 ) = INTEGRATION  # fmt: skip
 (
-    SORT, FROM_HOST, FROM_GUEST, TO_HOST, GUEST_TO_HOST, HIDE, HIDDEN,
+    SORT, FROM_HOST, FROM_GUEST, TO_HOST, HOMEWARD, GUEST_TO_HOST, HIDE, HIDDEN,
     ANSWER, ANSWERED, HOST_ANSWER, SAY, LEAVE, LET_IN,
 ) = UPLINK  # fmt: skip
 ENTER, WATCH, FIND, SEEN, DELIVER, COPIES, LEAVE_BY = BARE
@@ -140,6 +141,9 @@ SHARED = Bits("reg6", 0, 16)
 """Number of the service whose address it was sent to."""
 LOT = Bits("reg6", 16, 16)
 """Which of its living endpoints a client draws that had none."""
+
+TOO_LARGE = Bits("reg0", 0, 1)
+"""On an uplink's bridge: the packet is larger than its guest's interface takes."""
 
 GUEST, TUNNEL, WIRE, SERVICE = 1, 2, 3, 4
 """Places: a guest's port, another host, the uplink, the service namespace."""

@@ -105,7 +105,9 @@ def _set_text(action: f.Set) -> str:
     return f"set_field:{value_text(action.field, action.value)}{mask}->{action.field}"
 
 
-def _chosen_text(action: f.BySender | f.Conjunction) -> str:
+def _chosen_text(action: f.BySender | f.Conjunction | f.Larger) -> str:
+    if isinstance(action, f.Larger):
+        return f"check_pkt_larger({action.octets})->{action.target.field}[{action.target.low}]"
     if isinstance(action, f.BySender):
         return f"multipath(nw_src,0,hrw,{action.choices},0,{bits_text(action.target)})"
     return f"conjunction({action.number},{action.dimension + 1}/{action.of})"
@@ -138,7 +140,7 @@ def action_text(action: f.Action, tables: Mapping[int, str] = {}) -> str:
             return f"goto_table:{table}" if isinstance(action, f.Goto) else f"resubmit(,{table})"
         case f.ToGroup(number) | f.ToMeter(number):
             return f"{'group' if isinstance(action, f.ToGroup) else 'meter'}:{number}"
-        case f.BySender() | f.Conjunction():
+        case f.BySender() | f.Conjunction() | f.Larger():
             return _chosen_text(action)
         case f.Cut() | f.Clone():
             return _copy_text(action, tables)

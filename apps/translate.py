@@ -258,7 +258,7 @@ def _hairpin(way: Outlet, family: Family) -> tuple[Flow, ...]:
         *(HIDDEN.flow(11, match(**hidden, **to(net), in_port=leaving), Output(IN_PORT), why=way.why) for net in family.networks),
         *(HIDDEN.flow(10, match(**hidden, **to(net)), Output(leaving), why=way.why) for net in family.networks),
         *(
-            TO_HOST.flow(31, match(ct_state=ANSWERS, **by(source), **to(net)), Resubmit(HIDE.number), why=way.why)
+            TO_HOST.flow(32, match(ct_state=ANSWERS, **by(source), **to(net)), Resubmit(HIDE.number), why=way.why)
             for source in (family.routed if family.handed else ())
             for net in family.networks
         ),

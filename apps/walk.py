@@ -127,6 +127,8 @@ class Switch:
             case f.BySender(choices, target):
                 sender = packet.get("ip_src", packet.get("ipv6_src", 0))
                 _write(packet, target.field, digest(f"sender/{sender}", 32) % choices << target.low, target.mask)
+            case f.Larger(octets, target):
+                _write(packet, target.field, int(packet.get("octets", 0) > octets) << target.low, target.mask)
             case f.DecTtl():
                 packet["nw_ttl"] -= 1
 

@@ -221,7 +221,12 @@ class World:
         own = tuple(ip_interface((net[1], net.prefixlen)) for net in (self.fabric.lab.outside, self.fabric.lab.outside6))
         for number, wire in enumerate(self._wires):
             label = "outside" if number == 0 else f"outside/{wire}"
-            self._station(Station(label, OUTSIDE_MAC, own, ("wire", wire), (), tuple(self._routed(wire))))
+            mac = next((mac for of, mac in self._gateways(wire) if any(of == each.ip for each in own)), OUTSIDE_MAC)
+            self._station(Station(label, mac, own, ("wire", wire), (), tuple(self._routed(wire))))
+
+    def _gateways(self, wire: str) -> Iterator[tuple[Address, str]]:
+        """As hosts reported them."""
+        return (hop for (_, name), fact in self._facts.uplinks.items() if name == wire for hop in fact.hops)
 
     def _routed(self, wire: str) -> Iterator[tuple[Network, Address]]:
         """The routes that the physical network needs: to a routed subnet that is not its own, by the first host on it."""

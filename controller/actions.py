@@ -120,13 +120,15 @@ def _action(action: f.Action) -> bytes:
             return _nicira(14, Struct("!HB3x").pack(f.IN_PORT & 0xFFFF, table))
         case f.ToGroup(group):
             return _NUMBER.pack(22, 8, group)
-        case f.Conjunction() | f.BySender() | f.Cut() | f.Clone():
+        case f.Conjunction() | f.BySender() | f.Larger() | f.Cut() | f.Clone():
             return _copy(action) if isinstance(action, f.Cut | f.Clone) else _chosen(action)
         case f.Goto() | f.ToMeter():
             raise ValueError(f"{action} is an instruction: it stands in a flow, not in a list of actions")
 
 
-def _chosen(action: f.Conjunction | f.BySender) -> bytes:
+def _chosen(action: f.Conjunction | f.BySender | f.Larger) -> bytes:
+    if isinstance(action, f.Larger):
+        return _nicira(49, Struct("!HHI6x").pack(action.octets, action.target.low, _header(action.target.field)))
     if isinstance(action, f.Conjunction):
         return _nicira(34, Struct("!BBI").pack(action.dimension, action.of, action.number))
     place = (_range(action.target), _header(action.target.field))

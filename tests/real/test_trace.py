@@ -8,7 +8,7 @@ import pytest
 
 from tests.fabrics import EVERY_SEGMENT
 from tests.real.labs import Lab, lab
-from tests.real.trace import cookies, packet_text
+from tests.real.trace import packet_text, within
 from weft.apps import packet as p
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
@@ -16,7 +16,6 @@ from weft.apps.flow import mac_number
 from weft.apps.packet import Packet
 from weft.apps.world import Walk, World
 from weft.cli.stores import look
-from weft.topology.names import LEARNED_COOKIES
 from weft.topology.server import default_target
 
 pytestmark = pytest.mark.real
@@ -103,15 +102,3 @@ def once(walk: Walk, switch: str) -> list[int]:
     hops = [hop for hop in walk.hops if hop.switch == switch]
     again = next((number for number, hop in enumerate(hops) if number and hop.table == 0), len(hops))
     return [hop.flow.cookie for hop in hops[:again] if hop.flow]
-
-
-def within(trace: str, bridge: str) -> list[int]:
-    """The cookies of the flows met on one bridge; a trace goes on through patch ports and comes back."""
-    found: list[int] = []
-    here = bridge
-    for line in trace.splitlines():
-        if line.startswith("bridge("):
-            here = line.split('"')[1]
-        if here == bridge:
-            found += [cookie for cookie in cookies(line) if cookie not in LEARNED_COOKIES]
-    return found

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.real.labs import Lab
-from tests.real.trace import cookies, packet_text
+from tests.real.trace import packet_text, within
 from weft.apps import packet as p
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import Flow, mac_number
 from weft.apps.world import Entry, Walk, World
 from weft.cli.stores import look
-from weft.topology.names import BASE_COOKIE, LEARNED_COOKIES
+from weft.topology.names import BASE_COOKIE
 from weft.topology.server import default_target
 
 SAYS = Path(__file__).with_name("says.py")
@@ -82,9 +82,9 @@ def check_walk(here: World, case: Case) -> None:
 
 
 def check_trace(lab: Lab, here: World, case: Case) -> None:
-    """Wherever the packet comes into a switch by a port of the outside world, the real one meets the flows that were walked."""
+    """Wherever the packet comes into a switch, but by a tunnel or from an uplink, the real one meets the flows that were walked."""
     way = walk(here, case)
-    entries = [entry for entry in (way.entries if way else ()) if not entry.place[1].startswith(("t.", "p.", "w."))]
+    entries = [entry for entry in (way.entries if way else ()) if not entry.place[1].startswith(("t.", "p."))]
     assert entries or case.by is None
     for entry in entries:
         known = met(entry)
@@ -111,14 +111,7 @@ def traced(lab: Lab, entry: Entry) -> list[int]:
     switch, port = entry.place
     host, _, bridge = switch.partition("/")
     said = lab.ovs(host, "ovs-appctl", "ofproto/trace", bridge, packet_text(entry.packet, port), *("--ct-next", "trk,new") * 3)
-    found: list[int] = []
-    now = bridge
-    for line in said.splitlines():
-        if line.startswith("bridge("):
-            now = line.split('"')[1]
-        if now == bridge:
-            found += [cookie for cookie in cookies(line) if cookie not in LEARNED_COOKIES]
-    return found
+    return within(said, bridge)
 
 
 def check_sent(lab: Lab, case: Case) -> None:
