@@ -108,6 +108,18 @@ class Agent:
             await self._ovs.stop()
             self._worker.shutdown()
 
+    async def unwire(self, fabric: str) -> Failures:
+        """Takes apart what was made of a fabric on this host, and gives NICs their addresses back; what failed."""
+        await _patiently(self._ovs, self._place.ovsdb)
+        self._datapath = "system" if await self._kernel(kernel_datapath) else "netdev"
+        self._fabric, self._eyes = fabric, await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+        try:
+            _, left, failures = await self._carry_out(Told(self._place.store, fabric), {})
+            return failures | {action.object: ("failed", f"{action.action} {action.detail}") for action in left}
+        finally:
+            await self._ovs.stop()
+            self._worker.shutdown()
+
     async def _news(self) -> None:
         """Returns when there is something to look at: news, or what did not succeed, later and later, or nothing for a while."""
         pause = min(0.1 * 2**self._stuck, LOOK_ANYWAY) if self._stuck else LOOK_ANYWAY
