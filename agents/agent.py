@@ -30,9 +30,10 @@ from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import Spec
+from weft.topology.hostrow import Spec, from_json
 from weft.topology.names import service_namespace
 from weft.topology.ovsdb import Row, Unreachable
+from weft.topology.questions import answer, open_questions
 from weft.topology.replica import Change, Replica
 from weft.topology.reports import host_watch, report_host, synced
 
@@ -179,7 +180,15 @@ class Agent:
         self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"] if row else {})
         if row is not None:
             await self._report(row, states(wanted, seen, failures | self._health.states))
+            await self._answer(told, seen)
             await self._keep_it(told, wanted, seen)
+
+    async def _answer(self, told: Told, seen: Observed) -> None:
+        """Says what it would do if it should have something else: the steps that can be planned from what it sees now."""
+        for question, proposed in open_questions(self._store).items():
+            wanted = {key: from_json(key, text) for key, text in proposed.items()}
+            actions = plan(told.fabric, self._place.host, wanted, seen, self._controller(told)).actions
+            await answer(self._store, question, [{"action": a.action, "object": a.object, "detail": a.detail} for a in actions])
 
     async def _carry_out(self, told: Told, wanted: Wanted) -> tuple[Observed, list[Action], Failures]:
         """Plans and applies until there is nothing left to do; what it sees then, what is left all the same, and what failed."""

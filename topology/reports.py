@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from weft.topology.errors import WeftError
 from weft.topology.ovsdb import Client, Op, OvsdbError, Row, Watch, set_value
+from weft.topology.questions import question_watch
 from weft.topology.replica import Replica
 from weft.topology.server import DATABASE
 from weft.topology.store import map_mutations
@@ -18,11 +19,12 @@ class Fenced(WeftError):
 
 
 def host_watch(host: str) -> dict[str, Watch]:
-    """What an agent follows: its own row, whose fabric it is, and where the controller listens."""
+    """What an agent follows: its own row, whose fabric it is, where the controller listens, and what it is asked."""
     return {
         "Host": Watch(AGENT_COLUMNS, (["name", "==", host],)),
         "Fabric": Watch(("name",)),
         "Controller": Watch(("targets",)),
+        "Question": question_watch(host),
     }
 
 

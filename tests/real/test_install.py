@@ -155,7 +155,8 @@ def test_the_processes_do_their_work_with_what_the_units_leave_them(file: Path) 
         assert machine.run(re.search(r"^ExecStartPre=(.*)$", hold, re.M)[1]) == ""  # type: ignore[index]
         assert until(lambda: "weft-hold" not in machine.run("ovs-vsctl get Open_vSwitch . external_ids"))
         assert "flow-restore-wait" not in machine.run("ovs-vsctl get Open_vSwitch . other_config")
-        machine.run("kill -9 $(cat /var/log/openvswitch/weft-agent.pid /var/log/openvswitch/weft-controller.pid); ovs-vsctl add-br br-theirs -- set bridge br-theirs datapath_type=netdev")
+        machine.run("cd /var/log/openvswitch; kill -9 $(cat weft-agent.pid weft-controller.pid)")
+        machine.run("ovs-vsctl add-br br-theirs -- set bridge br-theirs datapath_type=netdev")
         said = machine.run(f"{NO_SYSTEMD} && mkdir /run/systemd/system; {ROOT}/.venv/bin/weft uninstall --unwire --json 2>/dev/null")
         assert json.loads(said) == [{"action": "unwire", "object": "in-inst"}]
         assert machine.run("ovs-vsctl list-br") == "br-theirs\n"
