@@ -1,6 +1,7 @@
 """The agent of one host: observe, plan, apply, observe, report; again whenever the store, Open vSwitch or the kernel says something.
 
-Restartable between any two steps: what it knows is what it sees. Work on the kernel is done in one worker thread; everything else
+Restartable between any two steps: what it knows is what it sees. While its store was never there it goes by what that said last
+(`weft.agents.keep`). Work on the kernel is done in one worker thread; everything else
 is on the event loop.
 """
 
@@ -12,6 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from weft.agents import steps as s
 from weft.agents.eyes import Eyes
 from weft.agents.health import Health
 from weft.agents.hostway import leave_host_way, set_host_way
+from weft.agents.keep import Keep, Keeper, Told
 from weft.agents.libvirt import Libvirt
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
@@ -28,11 +31,12 @@ from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import LibvirtSpec, from_json
+from weft.topology.hostrow import LibvirtSpec, Spec, from_json
 from weft.topology.names import service_namespace
 from weft.topology.ovsdb import Row, Unreachable
+from weft.topology.questions import answer, open_questions
 from weft.topology.replica import Change, Replica
-from weft.topology.reports import host_watch, report_host
+from weft.topology.reports import host_watch, report_host, synced
 
 log = logging.getLogger("weft.agent")
 
@@ -42,6 +46,10 @@ SETTLE = 0.01
 """Seconds it waits for more to happen before it looks."""
 SAY_AFTER = 2.0
 """Seconds it waits for a database before it says so."""
+STORE_FIRST = 1.0
+"""Seconds it waits for its store before it goes by what that said last."""
+KEEP_AFTER = 5.0
+"""Seconds between two looks at whether flows are to be kept, at least."""
 LEASES_AFTER = 1.0
 """Seconds it waits for more leases before it looks at them."""
 ROUNDS = 4
@@ -57,6 +65,8 @@ class Place:
     ovsdb: str
     folder: Path
     """Open vSwitch's run directory."""
+    keep: Path
+    """Where it keeps what it was told (`weft.agents.keep`)."""
     controller: str | None = None
     """Overrides where the store says that the controller listens."""
 
@@ -75,11 +85,19 @@ class Agent:
         self._fabric = ""
         self._stuck = 0
         self._leasing = False
-        self._looked = self._reported = -LOOK_ANYWAY
+        self._looked = self._reported = self._kept = -LOOK_ANYWAY
+        self._keep = Keep(place.keep)
+        self._keeper = Keeper(self._keep, place.folder)
+        self._known: Told | None = None
 
     async def run(self) -> None:
         """Runs until cancelled. What is wired stays wired."""
-        await asyncio.gather(_patiently(self._store, self._place.store), _patiently(self._ovs, self._place.ovsdb))
+        store = asyncio.create_task(_patiently(self._store, self._place.store))
+        await _patiently(self._ovs, self._place.ovsdb)
+        self._known = await self._kernel(lambda: self._keep.told(self._place.store))
+        if self._known is None:
+            await self._switch().release()
+        await asyncio.wait((store,), timeout=STORE_FIRST if self._known else None)
         self._datapath = "system" if await self._kernel(kernel_datapath) else "netdev"
         log.info("host %s, %s datapath", self._place.host, "kernel" if self._datapath == "system" else "userspace")
         try:
@@ -87,8 +105,21 @@ class Agent:
                 await self._converge_safely()
                 await self._news()
         finally:
+            store.cancel()
             self._health.stop()
             await self._store.stop()
+            await self._ovs.stop()
+            self._worker.shutdown()
+
+    async def unwire(self, fabric: str) -> Failures:
+        """Takes apart what was made of a fabric on this host, and gives NICs their addresses back; what failed."""
+        await _patiently(self._ovs, self._place.ovsdb)
+        self._datapath = "system" if await self._kernel(kernel_datapath) else "netdev"
+        self._fabric, self._eyes = fabric, await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+        try:
+            _, left, failures = await self._carry_out(Told(self._place.store, fabric), {})
+            return failures | {action.object: ("failed", f"{action.action} {action.detail}") for action in left}
+        finally:
             await self._ovs.stop()
             self._worker.shutdown()
 
@@ -117,12 +148,25 @@ class Agent:
             log.warning("%s", error)
         except Exception:
             log.exception("this round failed; the next one starts from what it sees")
+        with contextlib.suppress(WeftError):
+            await self._switch().release()
+
+    def _told(self, row: Row | None) -> Told | None:
+        """What this host should have, as the store says, or while that was never there as it said last."""
+        if self._store.ready.is_set() and row is None:
+            self._known = None
+        fabric = next((each["name"] for each in self._store.tables["Fabric"].values()), self._fabric)
+        if row is not None and fabric:
+            targets = [target for each in self._store.tables["Controller"].values() for target in each["targets"]]
+            self._known = Told(self._place.store, fabric, row["wanted"], row["wanted_serial"], next(iter(sorted(targets)), None))
+        return self._known
 
     async def _converge(self) -> None:
         row = next(iter(self._store.tables["Host"].values()), None)
-        fabric = next((row["name"] for row in self._store.tables["Fabric"].values()), self._fabric)
-        if row is None or not fabric or not self._ovs.ready.is_set():
+        told = self._told(row)
+        if told is None or not self._ovs.ready.is_set():
             return
+        fabric = told.fabric
         if fabric != self._fabric or self._eyes is None:
             self._fabric = fabric
             self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
@@ -130,22 +174,58 @@ class Agent:
             asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.changes.fileno(), self._leased)
             asyncio.get_running_loop().add_reader(self._eyes.clients.changes.fileno(), self._given)
             asyncio.get_running_loop().add_reader(self._eyes.nexthops.fileno(), self._next_hop)
-        wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
+        wanted = told.specs()
+        seen, left, failures = await self._carry_out(told, wanted)
+        if alone := await self._switch().release():
+            self._eyes.forget_bases()
+            seen, left, failures = await self._carry_out(told, wanted)
+        self._stuck = self._stuck + 1 if left else 0
+        await self._lay(wanted, seen, alone)
+        self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"] if row else {})
+        if row is not None:
+            await self._report(row, states(wanted, seen, failures | self._health.states))
+            await self._answer(told, seen)
+            await self._keep_it(told, wanted, seen)
+
+    async def _answer(self, told: Told, seen: Observed) -> None:
+        """Says what it would do if it should have something else: the steps that can be planned from what it sees now."""
+        for question, proposed in open_questions(self._store).items():
+            wanted = {key: from_json(key, text) for key, text in proposed.items()}
+            actions = plan(told.fabric, self._place.host, wanted, seen, self._controller(told)).actions
+            await answer(self._store, question, [{"action": a.action, "object": a.object, "detail": a.detail} for a in actions])
+
+    async def _carry_out(self, told: Told, wanted: Wanted) -> tuple[Observed, list[Action], Failures]:
+        """Plans and applies until there is nothing left to do; what it sees then, what is left all the same, and what failed."""
         failures: Failures = {}
         before: list[Action] = []
         for _ in range(ROUNDS):
             seen = await self._observe(wanted)
-            planned = plan(fabric, self._place.host, wanted, seen, self._controller())
+            planned = plan(told.fabric, self._place.host, wanted, seen, self._controller(told))
             failures = planned.failures | {key: failures[key] for key in failures if key in _touched(planned)}
             if not planned.actions or planned.actions == before:
-                break
+                return seen, planned.actions, failures
             before = planned.actions
             failures |= await self._apply(planned.actions)
-        else:
-            seen = await self._observe(wanted)
-        self._stuck = self._stuck + 1 if planned.actions else 0
-        self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"])
-        await self._report(row, states(wanted, seen, failures | self._health.states))
+        return await self._observe(wanted), planned.actions, failures
+
+    async def _lay(self, wanted: Mapping[str, Spec], seen: Observed, alone: bool) -> None:
+        """What was kept of the bridges, where no controller is there to lay it."""
+        for bridge in (each.name for each in seen.bridges.values() if each.ours):
+            work = partial(self._keeper.lay, bridge, self._switch(), wanted, alone)
+            await self._try([], partial(self._kernel, work), bridge)
+
+    async def _keep_it(self, told: Told, wanted: Mapping[str, Spec], seen: Observed) -> None:
+        """Writes down what the store says, and the flows of bridges that are in sync."""
+        now = asyncio.get_running_loop().time()
+        if now - self._kept < KEEP_AFTER:
+            return
+        self._kept = now
+        await self._kernel(lambda: self._keep.tell(told))
+        ours = {each.dpid: each.name for each in seen.bridges.values() if each.ours}
+        for dpid, said in (await synced(self._store, ours)).items():
+            work = partial(self._keeper.save, ours[dpid], self._switch(), wanted, said)
+            await self._try([], partial(self._kernel, work), ours[dpid])
+        self._keep.forget(set(ours.values()))
 
     def _heard(self) -> None:
         if self._eyes is not None:
@@ -205,11 +285,11 @@ class Agent:
         else:
             await self._kernel(lambda: self._do(action))
 
-    async def _try(self, actions: list[Action], work: Callable[[], Any]) -> Failures:
+    async def _try(self, actions: list[Action], work: Callable[[], Any], what: str = "") -> Failures:
         try:
             await work()
         except (WeftError, OSError) as error:
-            log.warning("%s: %s", actions[0].object, error)
+            log.warning("%s: %s", what or actions[0].object, error)
             return {action.key: ("failed", str(error)) for action in actions if action.key}
         return {}
 
@@ -246,10 +326,9 @@ class Agent:
     def _switch(self) -> Switch:
         return Switch(self._ovs, self._fabric, self._place.folder)
 
-    def _controller(self) -> str | None:
+    def _controller(self, told: Told) -> str | None:
         """Where bridges look for their controller. Open vSwitch takes a unix socket only below its run directory: a link there."""
-        targets = [target for row in self._store.tables["Controller"].values() for target in row["targets"]]
-        target = self._place.controller or next(iter(sorted(targets)), None)
+        target = self._place.controller or told.controller
         if target is None or not target.startswith("unix:"):
             return target
         return f"unix:{link_below(self._place.folder, Path(target.removeprefix('unix:')))}"

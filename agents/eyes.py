@@ -92,6 +92,9 @@ class Eyes:
     def forget_base(self, bridge: str) -> None:
         self._based.pop(bridge, None)
 
+    def forget_bases(self) -> None:
+        self._based.clear()
+
     def settle_services(self, digest: str) -> None:
         """The service namespace was just set by ourselves."""
         self._sight.settle(self._services)

@@ -18,10 +18,12 @@ from weft.agents.transaction import MARK, PROTOCOLS, SETTLED, Transaction
 from weft.agents.watching import TABLES
 from weft.topology.errors import WeftError
 from weft.topology.names import BASE_COOKIE
-from weft.topology.ovsdb import Row, Watch
+from weft.topology.ovsdb import Row, Watch, set_value
 from weft.topology.replica import Replica
 
 DATABASE = "Open_vSwitch"
+WAIT, HOLD = "flow-restore-wait", "weft-hold"
+"""Keys in other_config and external_ids of Open vSwitch: it looks at no packet yet, and that is so because of weft."""
 EXIT = re.compile(r'in_port="?([^",]+)"?')
 PATIENCE, PAUSE = 20.0, 0.004
 """Seconds to wait for ovs-vswitchd, and between looks."""
@@ -31,7 +33,7 @@ HEALTH = ("bfd", "bfd_status", "cfm_mpid", "cfm_fault", "cfm_fault_status", "cfm
 SETTINGS = ("name", "ports", "controller", "fail_mode", "datapath_type", "other_config", "protocols", "external_ids", "flood_vlans")
 
 WATCHES: Mapping[str, Watch] = {
-    "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges", "other_config")),
+    "Open_vSwitch": Watch(("next_cfg", "cur_cfg", "bridges", "other_config", "external_ids")),
     "Bridge": Watch((*SETTINGS, *TABLES)),
     "Port": Watch(("name", "interfaces", "tag", "external_ids", "bond_mode", "lacp", "bond_active_slave")),
     "Interface": Watch(("name", "type", "options", "ofport", "error", "external_ids", "link_state", "lacp_current", *HEALTH)),
@@ -135,6 +137,11 @@ class Switch:
         rows = [row for row in self._rows("Bridge") if row["name"] == bridge]
         return any(self._replica.tables["Controller"][c]["is_connected"] for row in rows for c in self._held(row["controller"], "Controller"))
 
+    @property
+    def held(self) -> bool:
+        """Whether ovs-vswitchd waits for us to lay flows."""
+        return any(HOLD in row["external_ids"] for row in self._rows("Open_vSwitch"))
+
     def instance(self, bridge: str) -> tuple[object, ...]:
         """Other than before whenever the flows of a bridge may have been lost: daemon started again, controller set, port anew."""
         try:
@@ -167,6 +174,15 @@ class Switch:
             change.add(step)
         results = await self._replica.transact(*change.ops())
         await self._done(results[-1]["rows"][0]["next_cfg"])
+
+    async def release(self) -> bool:
+        """Lets ovs-vswitchd look at packets, where it waits for us, and waits until it does; whether it was so."""
+        if not self.held:
+            return False
+        clear = [["other_config", "delete", set_value([WAIT])], ["external_ids", "delete", set_value([HOLD])]]
+        await self._replica.transact({"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": clear})
+        await self.apply(())
+        return True
 
     async def _done(self, serial: int) -> None:
         """Waits for ovs-vswitchd as ovs-vsctl(8) does: it says which configuration it has carried out."""

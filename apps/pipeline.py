@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weft.apps.flow import Action, Bits, Clone, Ct, Flow, Goto, Learn, Match, Port, Resubmit, Set
+from weft.topology.names import PORT_REGISTERS
 
 Bridge = Literal["integration", "uplink", "bare"]
 
@@ -127,13 +128,13 @@ CLASS = Bits("reg1", 12, 3)
 """What the other end of that connection is: one of the classes below."""
 UNPROVEN = Bits("reg1", 15, 1)
 """Nobody knows which addresses its sender has."""
-OUT = Bits("reg2", 0, 16)
+OUT = Bits(PORT_REGISTERS[0], 0, 16)
 """Number of the port it leaves by."""
 MEMBER = Bits("reg3", 0, 16)
 """Which of the endpoints behind a shared address was chosen."""
 NOTED = Bits("reg3", 16, 16)
 """The policy that would drop it and decides nothing: its place in the file, from 1."""
-SELF = Bits("reg4", 0, 16)
+SELF = Bits(PORT_REGISTERS[1], 0, 16)
 """Number of the port of the endpoint that policies are about."""
 HOME = Bits("reg5", 0, 24)
 """Its segment."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from weft.agents.agent import Agent, Place, this_host
+from weft.agents.keep import FOLDER
 from weft.cli.processes import LevelOption, run
 from weft.cli.stores import place
 from weft.topology.errors import WeftError
@@ -20,6 +21,9 @@ def agent(
     host: Annotated[str, typer.Option(help="Name of this host in the fabric file; default: its hostname.")] = "",
     controller: Annotated[str, typer.Option(help="Where bridges find their controller; default: where the store says.")] = "",
     ovsdb: Annotated[str, typer.Option(help="Open vSwitch's database; default: the local one.")] = "",
+    keep: Annotated[
+        Path | None, typer.Option(help="Where it keeps what it was last told.", show_default=f"{FOLDER}/HOST")
+    ] = None,
     log: LevelOption = "info",
 ) -> None:
     """Run the agent of one host: make it what the fabric says, keep it so, report what is."""
@@ -27,7 +31,8 @@ def agent(
         raise WeftError("weft agent needs root: bridges, namespaces and Open vSwitch belong to it")
     place(store)
     folder = open_vswitch(not ovsdb)
-    run(_run(Place(host or this_host(), store, ovsdb or f"unix:{folder}/db.sock", folder, controller or None)), log)
+    host = host or this_host()
+    run(_run(Place(host, store, ovsdb or f"unix:{folder}/db.sock", folder, keep or FOLDER / host, controller or None)), log)
 
 
 def open_vswitch(must: bool = True) -> Path:

@@ -1,7 +1,7 @@
 """What `plan` and `apply` share: a file against a store, as changes of intent, of flows and of hosts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from weft.apps.compile import Compiler
@@ -30,6 +30,7 @@ from weft.topology.load import load
 from weft.topology.model import Fabric
 from weft.topology.objects import said, to_objects
 from weft.topology.ovsdb import Client, Row
+from weft.topology.questions import ask_agents
 from weft.topology.resolve import resolve
 from weft.topology.rows import host_rows
 from weft.topology.store import Intent, Snapshot, read, wanted
@@ -89,6 +90,17 @@ async def compare(client: Client, proposal: Proposal) -> Changes:
     found, rows = await read(client), await wanted(client)
     mine(found, proposal)
     return Changes(_intent(found, proposal.intent), _flows(found, proposal.fabric), _hosts(rows, proposal.hosts))
+
+
+async def in_steps(client: Client, proposal: Proposal, changes: Changes) -> tuple[Changes, list[str]]:
+    """The same, with what the agents of the hosts say that they would do, in order; and the hosts that do not say it.
+
+    Of those, and of what an agent need do nothing for, it names the objects that differ.
+    """
+    wants = proposal.hosts
+    told = await ask_agents(client, {host: wants.get(host, {}) for host in changes.host})
+    steps = {host: told.get(host) or objects for host, objects in changes.host.items()}
+    return replace(changes, host=steps), [host for host in changes.host if host not in told]
 
 
 def mine(found: Snapshot, proposal: Proposal) -> None:

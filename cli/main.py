@@ -22,6 +22,8 @@ COMMANDS = {
     "topology": ("weft.cli.topology", "The fabric as a graph."),
     "lab": ("weft.cli.lab", "The whole fabric on this one machine, hosts and guests as namespaces."),
     "up": ("weft.cli.up", "Store, controller and agent of one real host in one go."),
+    "install": ("weft.cli.install", "Have systemd run store, controller and agent of this host."),
+    "uninstall": ("weft.cli.uninstall", "Take back what `install` did."),
     "controller": ("weft.cli.controller", "Run the OpenFlow controller."),
     "agent": ("weft.cli.agent", "Run the agent of one host."),
     "store": ("weft.cli.store", "Run the store."),

@@ -1,14 +1,16 @@
 """`weft plan`."""
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from weft.cli.changes import Changes, compare, propose
+from weft.cli.changes import Changes, Proposal, compare, in_steps, propose
 from weft.cli.stores import JsonOption, StoreOption, ask, target
 from weft.cli.tables import show
+from weft.topology.ovsdb import Client
 
 app = typer.Typer(add_completion=False)
 
@@ -19,15 +21,24 @@ def plan(
     store: StoreOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """What `apply` would change: intent, flows per switch, actions per host. Exits with 2 where there is something."""
+    """What `apply` would change: intent, flows per switch, and the steps of each host's agent, in order. Exits with 2 where there is something.
+
+    An agent plans from what it sees: what only can be planned once a step is done (an address moves when its NIC is in the bridge) is not told.
+    """
     proposal = propose(file)
-    changes = ask(target(store, proposal.fabric.name), lambda client: compare(client, proposal))
+    changes, silent = ask(target(store, proposal.fabric.name), lambda client: _planned(client, proposal))
+    for host in silent:
+        print(f"host {host}: its agent does not answer: objects that differ, not the steps that it would take", file=sys.stderr)
     if as_json:
         print(json.dumps(asdict(changes), indent=2))
     else:
         print_changes(changes)
     if changes:
         raise typer.Exit(2)
+
+
+async def _planned(client: Client, proposal: Proposal) -> tuple[Changes, list[str]]:
+    return await in_steps(client, proposal, await compare(client, proposal))
 
 
 def print_changes(changes: Changes) -> None:

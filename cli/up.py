@@ -21,6 +21,7 @@ from weft.cli.changes import Proposal, propose
 from weft.cli.default import default_file, host_name
 from weft.cli.processes import LevelOption, run
 from weft.cli.stores import is_lab
+from weft.cli.units import STATE
 from weft.topology.errors import WeftError
 from weft.topology.ovsdb import Client, Unreachable
 from weft.topology.server import default_target, prepare, run_folder
@@ -29,8 +30,6 @@ from weft.topology.store import write
 app = typer.Typer(add_completion=False)
 log = logging.getLogger("weft.up")
 
-STATE = Path("/var/lib/weft")
-"""Where the store's file is: it outlives a reboot."""
 SOON, PATIENCE = 5.0, 60.0
 """Seconds after which it says what this host still lacks, and for which it says so."""
 AGAIN = 1.0
@@ -52,12 +51,8 @@ def up(
         raise WeftError("weft up needs root: bridges, namespaces and Open vSwitch belong to it")
     own = host_name(this_host())
     proposal = propose(file or str(default_file(host or own)), lab=False)
-    host = host or (own if own in proposal.fabric.hosts or len(proposal.fabric.hosts) != 1 else next(iter(proposal.fabric.hosts)))
-    if host not in proposal.fabric.hosts:
-        raise WeftError(f'--host {host}: the file has no such host: it has {", ".join(proposal.fabric.hosts)}')
-    if is_lab(proposal.fabric.name):
-        raise WeftError(f"{proposal.fabric.name} runs as a lab on this machine: weft lab down {proposal.fabric.name}")
-    asyncio.run(_unclaimed(proposal.fabric.name, host, open_vswitch()))
+    host = host_of(proposal, host)
+    asyncio.run(unclaimed(proposal.fabric.name, host, open_vswitch()))
     db = db or STATE / proposal.fabric.name / "store.db"
     prepare(db)
     try:
@@ -66,7 +61,18 @@ def up(
         raise next(_leaves(group)) from None
 
 
-async def _unclaimed(fabric: str, host: str, folder: Path) -> None:
+def host_of(proposal: Proposal, host: str) -> str:
+    """Which host of a file this machine is. Raises WeftError where it is none, or runs the fabric as a lab."""
+    hosts, own = proposal.fabric.hosts, host_name(this_host())
+    host = host or (own if own in hosts or len(hosts) != 1 else next(iter(hosts)))
+    if host not in hosts:
+        raise WeftError(f"--host {host}: the file has no such host: it has {', '.join(hosts)}")
+    if is_lab(proposal.fabric.name):
+        raise WeftError(f"{proposal.fabric.name} runs as a lab on this machine: weft lab down {proposal.fabric.name}")
+    return host
+
+
+async def unclaimed(fabric: str, host: str, folder: Path) -> None:
     """Raises WeftError where this machine carries another fabric: a controller that does not know that would join its segments."""
     client = await Client.connect(f"unix:{folder}/db.sock")
     try:
@@ -96,7 +102,7 @@ async def _up(proposal: Proposal, host: str, db: Path) -> None:
     }
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep("store", words["store"]))
-        client = await _reached(store)
+        client = await reached(store)
         try:
             serial = await write(client, proposal.intent, proposal.hosts, f"up {proposal.intent.file}")
             for name in ("controller", "agent"):
@@ -140,7 +146,7 @@ async def _keep(name: str, words: tuple[str, ...]) -> None:
         await asyncio.sleep(AGAIN)
 
 
-async def _reached(store: str) -> Client:
+async def reached(store: str) -> Client:
     for _ in range(200):
         with contextlib.suppress(Unreachable):
             return await Client.connect(store)

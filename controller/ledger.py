@@ -13,7 +13,7 @@ from weft.controller import encode
 from weft.controller.encode import Entry, Key
 from weft.controller.oxm import canonical
 from weft.controller.ports import Numbers
-from weft.topology.names import BASE_COOKIE, COOKIE_MAGIC, LEARNED_COOKIES
+from weft.topology.names import COOKIE_MAGIC, of_program
 
 UnitName = tuple[str, ...]
 Unit = tuple[Flow, ...]
@@ -24,11 +24,6 @@ STEP = 256
 
 Wanted = tuple[Entry, Place]
 """What a flow should be, and which unit wants it."""
-
-
-def ours(cookie: int) -> bool:
-    """Made by a program of weft: neither the agent's base flow nor learned by the switch."""
-    return cookie >> 32 == COOKIE_MAGIC and cookie != BASE_COOKIE and cookie not in LEARNED_COOKIES
 
 
 def foreign(cookie: int) -> bool:
@@ -171,7 +166,7 @@ class Ledger:
         have: dict[Key, Entry] = {}
         strangers: dict[Key, int] = {}
         for count, one in enumerate(seen):
-            if ours(one.entry[0]):
+            if of_program(one.entry[0]):
                 have[self._known(one.key)] = one.entry
             elif foreign(one.entry[0]):
                 strangers[self._known(one.key)] = one.entry[0]
@@ -194,7 +189,7 @@ class Ledger:
     def told(self, key: Key, entry: Entry | None) -> bool:
         """The switch says that somebody else changed a flow (None: removed it). True where that is not what should be."""
         wanted = self.wanted.get(key)
-        if entry is not None and ours(entry[0]):
+        if entry is not None and of_program(entry[0]):
             self.have[key] = entry
         else:
             self.have.pop(key, None)

@@ -33,6 +33,14 @@ LEARNED_COOKIE = COOKIE_MAGIC << 32 | 1
 LEARNED_COOKIES = range(LEARNED_COOKIE, LEARNED_COOKIE + 64)
 """The same, one for each share of the MACs (`weft.apps.learning`)."""
 
+PORT_REGISTERS = "reg2", "reg4"
+"""Registers whose lower half holds the number of a port: by which a packet leaves, and whom it is judged for (`weft.apps.pipeline`)."""
+
+
+def of_program(cookie: int) -> bool:
+    """Whether a flow was compiled: neither the agent's base flow, nor learned by the switch, nor somebody else's."""
+    return cookie >> 32 == COOKIE_MAGIC and cookie != BASE_COOKIE and cookie not in LEARNED_COOKIES
+
 
 def digest(text: str, bits: int) -> int:
     """A number of `bits` bits (at most 64) that depends on `text` alone."""

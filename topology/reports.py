@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from weft.topology.errors import WeftError
-from weft.topology.ovsdb import Client, Op, OvsdbError, Watch, set_value
+from weft.topology.ovsdb import Client, Op, OvsdbError, Row, Watch, set_value
+from weft.topology.questions import question_watch
 from weft.topology.replica import Replica
 from weft.topology.server import DATABASE
 from weft.topology.store import map_mutations
@@ -18,11 +19,12 @@ class Fenced(WeftError):
 
 
 def host_watch(host: str) -> dict[str, Watch]:
-    """What an agent follows: its own row, whose fabric it is, and where the controller listens."""
+    """What an agent follows: its own row, whose fabric it is, where the controller listens, and what it is asked."""
     return {
         "Host": Watch(AGENT_COLUMNS, (["name", "==", host],)),
         "Fabric": Watch(("name",)),
         "Controller": Watch(("targets",)),
+        "Question": question_watch(host),
     }
 
 
@@ -33,6 +35,17 @@ async def report_host(store: Replica, host: str, old: Mapping[str, str], new: Ma
     ops: list[Op] = [{"op": "mutate", "table": "Host", "where": where, "mutations": mutations}] if mutations else []
     ops.append({"op": "update", "table": "Host", "where": where, "row": {"applied_serial": applied, "seen": int(time.time())}})
     await store.transact(*ops)
+
+
+async def synced(store: Replica, dpids: Iterable[int]) -> dict[int, Row]:
+    """The rows of those of these switches that hold all flows of the fabric as it is now, by the word of the controller in charge."""
+    columns = ["dpid", "connected", "flows", "synced_serial", "drift"]
+    ops: list[Op] = [{"op": "select", "table": "Fabric", "where": [], "columns": ["serial"]}]
+    ops += [{"op": "select", "table": "Switch", "where": [["dpid", "==", f"{dpid:016x}"]], "columns": columns} for dpid in dpids]
+    fabrics, *found = (result["rows"] for result in await store.transact(*ops))
+    rows = [row for rows in found for row in rows]
+    serial = max((fabric["serial"] for fabric in fabrics), default=0)
+    return {int(row["dpid"], 16): row for row in rows if row["connected"] and row["synced_serial"] >= serial and not row["drift"]}
 
 
 @dataclass(frozen=True, slots=True)

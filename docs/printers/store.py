@@ -17,10 +17,11 @@ commands, controller and agents share: they meet here and nowhere else. `ovsdb-c
 TABLES = {
     "Fabric": "The fabric, one row.",
     "Object": "What somebody wants: one row for each object of the fabric file.",
-    "Host": "One row for each host: what it should have, and what it reports. Its agent follows this row and nothing else.",
+    "Host": "One row for each host: what it should have, and what it reports. Its agent follows this row, and what it is asked.",
     "Switch": "One row for each switch that connected, written by the controller.",
     "Policy": "One row for each policy that a switch counted something for, written by the controller.",
     "Controller": "The controller in charge, one row. What it writes waits for its own epoch: one that was replaced writes nothing any more.",
+    "Question": "What an agent would do, asked by `weft plan`, which takes the row away again.",
     "Journal": "Every change of intent: who, when, what.",
 }
 
@@ -52,6 +53,10 @@ COLUMNS = {
     "Controller.epoch": "grows with every new controller; also the `generation_id` of its OpenFlow role",
     "Controller.targets": "where it listens for switches",
     "Controller.pid": "its process",
+    "Question.host": "whose agent is asked",
+    "Question.wanted": "as `Host.wanted`, if the proposal were applied",
+    "Question.asked": "when, in seconds since 1970; a minute later nobody waits for an answer",
+    "Question.answer": "JSON text: `steps` in order; empty: not answered yet",
     "Journal.serial": "the serial that the change made",
     "Journal.at": "when, in seconds since 1970",
     "Journal.who": "user and machine",

@@ -1,5 +1,6 @@
 """A running lab is changed: only what changes is touched, and who did it is known."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,39 @@ def test_plan_says_what_apply_would_do_and_exits_with_2(here: Lab) -> None:
     assert "three" in done.stdout
     here.run("apply", here.file)
     assert weft("plan", here.file).returncode == 0
+
+
+def steps(here: Lab) -> dict[str, list[tuple[str, str]]]:
+    said = json.loads(weft("plan", here.file, "--json").stdout)["host"]
+    assert {tuple(step) for told in said.values() for step in told} <= {("action", "object", "detail")}
+    return {host: [(step["action"], step["object"]) for step in told] for host, told in said.items()}
+
+
+def test_plan_lists_the_steps_of_each_agent_in_order_and_none_runs_before_apply(here: Lab) -> None:
+    here.file.write_text(ONE_MORE)
+    (planned,) = steps(here).values()
+    assert [step for step in planned if step[0] == "add"] == [("add", "three-eth0"), ("add", "three-eth0")]
+    assert planned.index(("change", "eth0")) > planned.index(("add", "three-eth0"))
+    assert here.exec("three", "true").returncode != 0, "its namespace is there before anybody applied"
+    here.run("apply", here.file)
+    assert steps(here) == {}
+    here.file.write_text(BEFORE)
+    (undone,) = steps(here).values()
+    assert {step[0] for step in undone} == {"remove", "change"}
+    here.run("apply", here.file)
+    assert steps(here) == {}
+
+
+def test_an_agent_that_does_not_answer_is_named_and_its_objects_are_listed_instead(here: Lab) -> None:
+    host = "kvm2"
+    here.file.write_text(ONE_MORE)
+    here.run("lab", "fail", "agent", host, "--fabric", here.fabric)
+    done = weft("plan", here.file, "--json")
+    here.run("lab", "heal", "agent", host, "--fabric", here.fabric)
+    assert done.returncode == 2
+    assert done.stderr == f"host {host}: its agent does not answer: objects that differ, not the steps that it would take\n"
+    assert [step["object"] for step in json.loads(done.stdout)["host"][host]] == ["endpoint/three.eth0"]
+    here.file.write_text(BEFORE)
 
 
 def test_a_broken_file_touches_nothing(here: Lab) -> None:
