@@ -35,7 +35,7 @@ def lacks(fabric: Fabric, seen: Snapshot) -> list[Lack]:
 
 def _endpoints(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
     for endpoint in fabric.endpoints.values():
-        yield from _object(seen, endpoint.host, f"endpoint/{endpoint.cable}", endpoint.name)
+        yield from _object(seen, endpoint.host, endpoint.row, endpoint.name)
 
 
 def _uplinks(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:

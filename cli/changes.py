@@ -9,18 +9,23 @@ from weft.apps.facts import expired, facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
 from weft.cli.stores import fabric_of, is_lab, lab_hosts
+from weft.topology import names
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import (
     BridgeSpec,
+    CardSpec,
     DhcpSpec,
+    DirectSpec,
     EndpointSpec,
     HostWaySpec,
+    MacvtapSpec,
     MemberSpec,
     MonitorSpec,
     ServiceSpec,
     Spec,
     TunnelSpec,
     UplinkSpec,
+    VfSpec,
     from_json,
     to_json,
 )
@@ -164,5 +169,15 @@ def _detail(spec: Spec) -> str:
             return f"{', '.join(word for word, asked in said.items() if asked)} for {len(spec.guests)} guests{given}"
         case EndpointSpec():
             return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
+        case CardSpec() | VfSpec() | MacvtapSpec():
+            return _direct_detail(spec)
         case MemberSpec():
             return f"asked whether it lives: {f'tcp/{spec.tcp}' if spec.tcp else 'ping'} at {spec.address}"
+
+
+def _direct_detail(spec: DirectSpec) -> str:
+    if isinstance(spec, CardSpec):
+        return f"{spec.vfs} virtual functions"
+    if isinstance(spec, VfSpec):
+        return f"virtual function {spec.number} of {spec.nic}, {spec.mac}" + (f", VLAN {spec.vlan}" if spec.vlan else "")
+    return f"{spec.mode} on {names.vlan_device(spec.nic, spec.vlan) if spec.vlan else spec.nic}, {spec.mac}"

@@ -112,7 +112,7 @@ def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:
 
 def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
     """An endpoint is wired when its port is there and its switch has the flows for it."""
-    state, reason = seen.state(endpoint.host, f"endpoint/{endpoint.cable}")
+    state, reason = seen.state(endpoint.host, endpoint.row)
     switch = seen.switch(seen.fabric.hosts[endpoint.host].dpid)
     if state == "wired" and not switch:
         return "waiting", "no controller has reported its switch"

@@ -149,6 +149,46 @@ class EndpointSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CardSpec:
+    """A NIC and how many virtual functions it has (SR-IOV). Key: ``card/NIC``."""
+
+    nic: str
+    vfs: int
+
+
+@dataclass(frozen=True, slots=True)
+class VfSpec:
+    """A virtual function as a guest has it. Key: ``vf/fast.eth0``."""
+
+    nic: str
+    number: int
+    mac: str
+    vlan: int
+    """0: none."""
+    rate: int
+    """Megabits a second that it may send; 0: any."""
+    trusted: bool
+    """May send from any MAC, and listen to all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MacvtapSpec:
+    """A macvtap on a NIC. Key: ``macvtap/plain.eth0``."""
+
+    port: str
+    """Its name."""
+    index: int
+    """Its number as an interface: its device is ``/dev/tapINDEX``."""
+    nic: str
+    vlan: int
+    """0: none."""
+    mode: str
+    """``bridge``, ``vepa``, ``private`` or ``passthrough``."""
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemberSpec:
     """An endpoint of this host behind a shared address: its agent asks it whether it lives. Key: ``member/SERVICE/ENDPOINT``."""
 
@@ -178,7 +218,8 @@ class MonitorSpec:
     bridges: tuple[str, ...]
 
 
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | MemberSpec | MonitorSpec
+DirectSpec = CardSpec | VfSpec | MacvtapSpec
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | DirectSpec | MemberSpec | MonitorSpec
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
@@ -187,6 +228,9 @@ KINDS: Mapping[str, type[Any]] = {
     "way": HostWaySpec,
     "dhcp": DhcpSpec,
     "endpoint": EndpointSpec,
+    "card": CardSpec,
+    "vf": VfSpec,
+    "macvtap": MacvtapSpec,
     "member": MemberSpec,
     "monitor": MonitorSpec,
 }

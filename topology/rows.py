@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from weft.topology import names
 from weft.topology.dhcp_rows import dhcp_rows
+from weft.topology.direct_rows import direct_rows
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
@@ -41,7 +42,8 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= _services(fabric, host, here)
         row |= _host_way(fabric, host)
         row |= dhcp_rows(fabric, host, row)
-        row |= _endpoints(fabric, host, local[name])
+        row |= _endpoints(fabric, host, [endpoint for endpoint in local[name] if not endpoint.direct])
+        row |= direct_rows(fabric, host)
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
         rows[name] = row

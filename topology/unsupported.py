@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from weft.topology.document import Document, Faults
-from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic, Uplink
+from weft.topology.schema import Host, Nic, Uplink
 from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
@@ -37,9 +37,8 @@ def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
 
 
 def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is"), ("libvirt", "libvirt is")):
-        if getattr(host, key):
-            yield (key,), what
+    if host.libvirt:
+        yield ("libvirt",), "libvirt is"
     for name, uplink in host.uplinks.items():
         yield from ((("uplinks", name, key), what) for key, what in _uplink(uplink))
 
@@ -56,7 +55,3 @@ def _uplink(uplink: Uplink) -> Iterator[tuple[str, str]]:
 def _nic(nic: Nic) -> Iterator[tuple[str, str]]:
     if nic.attach == "libvirt":
         yield "attach", "attach libvirt is"
-    elif isinstance(nic.attach, AttachVf):
-        yield "attach", "a virtual function is"
-    elif isinstance(nic.attach, AttachMacvtap):
-        yield "attach", "macvtap is"

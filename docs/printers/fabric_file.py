@@ -45,7 +45,7 @@ WORDS = {
     "VlanKey": "1-4094",
     "Mtu": "bytes, 576-9216",
     "PortNumber": "1-65535",
-    "VfCount": "1-256",
+    "VfCount": "0-256",
     "Dscp": "0-63",
     "Sampling": "one packet in so many",
     "Service": "service, as tcp/443, udp/6000-6100, icmp, any",

@@ -170,9 +170,7 @@ HOSTS = [
         [
             '4: host "kvm2" uplink "physnet": address dhcp is not supported yet',
             '4: host "kvm2": NIC "ens1" is in uplink "physnet" already',
-            '4: host "kvm2": SR-IOV is not supported yet',
             '4: host "kvm2": libvirt is not supported yet',
-            '4: host "kvm2": macvtap is not supported yet',
             '4: host "kvm2": no host or segment has an uplink "fysnet", did you mean "physnet"?',
         ],
     ),
@@ -269,7 +267,7 @@ GUESTS = [
         "{segment: db, ip: 10.0.9.5}",
         "{segment: db, attach: {vf: x}}",
         [
-            '11: endpoint "db1.eth0": a virtual function is not supported yet',
+            '11: endpoint "db1.eth0": a virtual function is on the wire itself, and segment "db" is isolated: only a bridged one is there',
             '11: endpoint "db1.eth0": host "kvm2" has no sriov NIC "x"',
         ],
     ),
@@ -277,8 +275,8 @@ GUESTS = [
         "{segment: db, ip: 10.0.9.5}",
         "{segment: db, attach: {macvtap: x}}",
         [
+            '11: endpoint "db1.eth0": a macvtap is on the wire itself, and segment "db" is isolated: only a bridged one is there',
             '11: endpoint "db1.eth0": host "kvm2" has no macvtap NIC "x"',
-            '11: endpoint "db1.eth0": macvtap is not supported yet',
         ],
     ),
     (
