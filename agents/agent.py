@@ -196,6 +196,8 @@ class Agent:
             case s.BaseFlows() as step:
                 self._switch().lay_base(step)
                 self._eyes.forget_base(step.bridge)
+            case s.SetFunctions() | s.SetFunction() as step:
+                self._eyes.sriov.apply(step)
             case s.SetServices() as step:
                 set_services(step)
                 self._eyes.settle_services(step.digest)

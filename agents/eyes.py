@@ -4,13 +4,14 @@ from weft.agents.dnsmasq import Dnsmasq
 from weft.agents.ears import Ears
 from weft.agents.hostway import host_way_digest
 from weft.agents.links import Links
-from weft.agents.observed import Observed
+from weft.agents.observed import HERE, Observed
 from weft.agents.ovs import Switch
 from weft.agents.plan import Wanted
 from weft.agents.protected import protected
 from weft.agents.services import services_digest
 from weft.agents.sight import Sight
-from weft.topology.hostrow import EndpointSpec, UplinkSpec
+from weft.agents.sriov import Sriov
+from weft.topology.hostrow import CardSpec, EndpointSpec, UplinkSpec
 from weft.topology.names import namespace, service_namespace
 
 
@@ -22,6 +23,7 @@ class Eyes:
         self._services = service_namespace(fabric, host)
         self.ears = Ears()
         self.links = Links(fabric, finish=datapath == "netdev")
+        self.sriov = Sriov()
         self._sight = Sight(fabric, self.ears)
         self.dnsmasq = Dnsmasq(fabric, host, self.ears.watch)
         self._based: dict[str, tuple[tuple[object, ...], frozenset[str] | None]] = {}
@@ -49,6 +51,7 @@ class Eyes:
             self.dnsmasq.observe(),
             self.dnsmasq.resolvers(),
             switch.vlans(),
+            self.sriov.look({spec.nic for spec in wanted.values() if isinstance(spec, CardSpec)}, seen[HERE]),
         )
 
     def _base(self, bridge: str, switch: Switch, thorough: bool) -> frozenset[str] | None:

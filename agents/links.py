@@ -19,6 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from weft.agents import spaces
 from weft.agents import steps as s
+from weft.agents.macvtap import make_above
 from weft.agents.observed import HERE
 from weft.agents.offloads import turn_off
 from weft.agents.sight import ALIAS, made_for
@@ -56,6 +57,8 @@ class Links:
         does: Mapping[type, Callable[[Any], None]] = {
             s.MakeVeth: lambda step: self._make_veth(step, key),
             s.MakeTap: lambda step: self._make_tap(step, key),
+            s.MakeVlan: lambda step: self._make_above(step, f"vlan/{step.name}"),
+            s.MakeMacvtap: lambda step: self._make_above(step, key),
             s.RemoveLink: self._remove,
             s.SetInside: self._set_inside,
             s.SetUp: self._set_up,
@@ -88,6 +91,11 @@ class Links:
         self._drop_unfinished(step.name)
         self._here.link("add", ifname=step.name, kind="tuntap", mode="tap")
         self._here.link("set", index=self._index(step.name), mtu=step.mtu)
+        self._finish_link(step.name, key)
+
+    def _make_above(self, step: s.MakeVlan | s.MakeMacvtap, key: str) -> None:
+        self._drop_unfinished(step.name)
+        make_above(self._here, step)
         self._finish_link(step.name, key)
 
     def _drop_unfinished(self, name: str) -> None:

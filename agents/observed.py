@@ -21,6 +21,11 @@ class Link:
     addresses: tuple[str, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()
     """By this device: (network or ``default``, gateway or empty for on-link)."""
+    index: int = 0
+    over: int = 0
+    """Index of the device that it is on (a VLAN, a macvtap); 0: none."""
+    mode: str = ""
+    """Of a macvtap, in the words of the fabric file."""
 
     def having(self, addresses: Iterable[str], routes: Iterable[tuple[str, str]]) -> "Link":
         """The same link with these addresses and routes."""
@@ -83,6 +88,38 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A virtual function of a NIC, and what its NIC holds it to."""
+
+    number: int
+    pci: str
+    """Its address: ``0000:01:10.0``."""
+    group: str
+    """IOMMU group; empty: it has none, and cannot be given to a virtual machine."""
+    driver: str
+    """``vfio-pci``: a virtual machine has it; empty: nobody drives it."""
+    netdev: str
+    """Its interface in the host's own namespace; empty: none there."""
+    busy: str = ""
+    """Who uses it, in words; empty: nobody."""
+    mac: str = ""
+    vlan: int = 0
+    rate: int = 0
+    """Megabits a second, 0: any."""
+    spoofchk: bool | None = None
+    """Sends from its own MAC alone. None: its driver does not say."""
+    trust: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A NIC with virtual functions. `total`: how many it can have."""
+
+    total: int
+    functions: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """An address that a guest or a stranger has from DHCP."""
 
@@ -132,3 +169,5 @@ class Observed:
     """Of the host, as far as the service namespace reaches them."""
     vlans: int = 1
     """How many tags of a frame Open vSwitch looks at; 0: as many as it can."""
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    """By NIC: those whose virtual functions are asked for."""

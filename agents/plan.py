@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from weft.agents import steps as s
 from weft.agents.answers import answers
+from weft.agents.direct import direct_actions, direct_failures, direct_links
 from weft.agents.observed import HERE, Observed
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
@@ -51,7 +52,7 @@ class Pair:
 
 def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str | None) -> Plan:
     """What brings this host to `wanted`, and what of it cannot be had now."""
-    failures = refused(wanted, seen)
+    failures = refused(wanted, seen) | direct_failures(wanted, seen)
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
@@ -63,6 +64,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *_remove(fabric, wanted, seen, anew),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
+        *direct_actions(able, seen),
         *_insides(fabric, able, seen, services),
         *ports,
         *watches(able, {action.object for action in ports if action.action == "add"}, seen),
@@ -135,7 +137,7 @@ def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iter
     bridges = _bridge_names(wanted)
     ports = {port.name for port in _wanted_ports(wanted)}
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
-    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
+    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted)
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             yield from _give_back(bridge.name, seen)

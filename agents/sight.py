@@ -105,7 +105,16 @@ class Sight:
             message.get_attr("IFLA_MTU"),
             bool(message["flags"] & 1),
             made_for(message.get_attr("IFLA_IFALIAS"), self._fabric),
+            index=message["index"],
+            over=message.get_attr("IFLA_LINK") or 0,
+            mode=macvtap_mode(info),
         )
+
+
+def macvtap_mode(info: Any) -> str:
+    data = info.get_attr("IFLA_INFO_DATA") if info and info.get_attr("IFLA_INFO_KIND") == "macvtap" else None
+    mode = data.get_attr("IFLA_MACVLAN_MODE") if data else ""
+    return "passthrough" if mode == "passthru" else mode or ""
 
 
 def made_for(alias: str | None, fabric: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_interface
 
 from weft.agents.answers import needed
+from weft.agents.direct import direct_said, direct_state
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
 from weft.agents.steps import SetHostWay
@@ -14,6 +15,7 @@ from weft.agents.ways import translated, translated6
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
+    DirectSpec,
     EndpointSpec,
     HostWaySpec,
     MemberSpec,
@@ -23,7 +25,7 @@ from weft.topology.hostrow import (
     UplinkSpec,
 )
 
-Wired = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
+Wired = DirectSpec | BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -40,6 +42,8 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         elif isinstance(spec, TunnelSpec) and state == "wired":
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}
+        elif isinstance(spec, DirectSpec):
+            said |= direct_said(spec, seen)
         dhcp = wanted.get(f"dhcp/{spec.segment}") if isinstance(spec, ServiceSpec) and state == "wired" else None
         if isinstance(dhcp, DhcpSpec) and needed(dhcp, wanted, seen):
             said |= _answers(dhcp, seen)
@@ -53,6 +57,8 @@ def state_of(spec: Wired, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, HostWaySpec):
         made = spec.port in seen.links.get(HERE, {}) and seen.host_way == SetHostWay(spec.port, spec.networks).digest
         return ("wired", "") if made else ("waiting", "the host's side of it is not set yet")
+    if isinstance(spec, DirectSpec):
+        return direct_state(spec, seen)
     if isinstance(spec, MemberSpec):
         return "waiting", "it was not asked yet whether it lives"
     if isinstance(spec, MonitorSpec):

@@ -110,6 +110,46 @@ class MakeTap:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeVlan:
+    """What takes a tag off a NIC's frames."""
+
+    name: str
+    nic: str
+    vlan: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeMacvtap:
+    """A macvtap on `lower`, a NIC or a VLAN of one; a guest's process opens ``/dev/tapINDEX``. Modes as the fabric file has them."""
+
+    name: str
+    index: int
+    lower: str
+    mode: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetFunctions:
+    """A NIC has so many virtual functions: by way of none, as the kernel wants."""
+
+    nic: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetFunction:
+    """What a NIC holds a virtual function to (ip-link(8)). `rebind`: its driver here starts anew, to see the MAC."""
+
+    nic: str
+    number: int
+    settings: tuple[tuple[str, str | int], ...]
+    rebind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveLink:
     """A link of ours, and the namespace of its other end when nothing else is in it."""
 
@@ -256,8 +296,9 @@ class StopAnswering:
 
 
 OvsStep = AddBridge | SeeTags | SetBridge | RemoveBridge | AddPort | RemovePort | SetWatch | SetMonitor | RemoveMonitor
-LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
-Step = OvsStep | LinkStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
+LinkStep = MakeVeth | MakeTap | MakeVlan | MakeMacvtap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress
+FunctionStep = SetFunctions | SetFunction
+Step = OvsStep | LinkStep | FunctionStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay | Answer | StopAnswering
 
 
 @dataclass(frozen=True, slots=True)

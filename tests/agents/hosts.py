@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from weft.agents import steps as s
-from weft.agents.observed import HERE, Answering, Bridge, Health, Link, Monitoring, Observed, Port
+from weft.agents.observed import HERE, Answering, Bridge, Card, Function, Health, Link, Monitoring, Observed, Port
 from weft.agents.plan import Plan, Wanted, plan
 from weft.agents.watching import BFD
 from weft.topology import names
@@ -26,12 +26,15 @@ class Host:
         self.datapath = "netdev"
         self.vlans = 1
         self.answering: dict[str, Answering] = {}
+        self.totals: dict[str, int] = {}
+        self.functions: dict[str, list[Function]] = {}
         self.resolvers: tuple[str, ...] = ("192.0.2.53",)
 
     def observe(self) -> Observed:
         links = {space: dict(links) for space, links in self.links.items()}
         seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
-        return replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers)
+        cards = {nic: Card(total, tuple(self.functions.get(nic, ()))) for nic, total in self.totals.items()}
+        return replace(seen, cards=cards, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -110,6 +113,27 @@ class Host:
 
     def _MakeTap(self, step: s.MakeTap, key: str) -> None:
         self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key)
+
+    def _MakeVlan(self, step: s.MakeVlan, key: str) -> None:
+        self._above(Link(step.name, "vlan", "0e:00:00:00:00:0f", step.mtu, True, f"vlan/{step.name}", index=100 + step.vlan), step.nic)
+
+    def _MakeMacvtap(self, step: s.MakeMacvtap, key: str) -> None:
+        self._above(Link(step.name, "macvtap", step.mac, step.mtu, True, key, index=step.index, mode=step.mode), step.lower)
+
+    def _above(self, link: Link, lower: str) -> None:
+        assert self.links[HERE][lower].up
+        self.links[HERE][link.name] = replace(link, over=self.links[HERE][lower].index)
+
+    def _SetFunctions(self, step: s.SetFunctions, key: str) -> None:
+        assert not any(function.busy for function in self.functions.get(step.nic, ()))
+        made = (Function(number, f"0000:01:10.{number}", str(number), "", "", spoofchk=True, trust=False) for number in range(step.count))
+        self.functions[step.nic] = list(made)
+
+    def _SetFunction(self, step: s.SetFunction, key: str) -> None:
+        found = self.functions[step.nic][step.number]
+        flags = {"spoofchk", "trust"}
+        changed = {name: bool(value) if name in flags else value for name, value in step.settings}
+        self.functions[step.nic][step.number] = replace(found, **changed)  # type: ignore[arg-type]
 
     def _RemoveLink(self, step: s.RemoveLink, key: str) -> None:
         del self.links[HERE][step.name]
