@@ -179,7 +179,8 @@ class Agent:
                 failures |= await self._try(batch, lambda batch=batch: self._switch().apply([a.step for a in batch]))  # type: ignore[misc]
                 continue
             for action in batch:
-                failures |= await self._try([action], lambda action=action: self._kernel(lambda: self._do(action)))  # type: ignore[misc]
+                failed = await self._try([action], lambda action=action: self._kernel(lambda: self._do(action)))  # type: ignore[misc]
+                failures = failed | failures  # of one object the first reason: what comes after it fails for that
         return failures
 
     async def _try(self, actions: list[Action], work: Callable[[], Any]) -> Failures:

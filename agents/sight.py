@@ -113,7 +113,7 @@ class Sight:
 
 def macvtap_mode(info: Any) -> str:
     data = info.get_attr("IFLA_INFO_DATA") if info and info.get_attr("IFLA_INFO_KIND") == "macvtap" else None
-    mode = data.get_attr("IFLA_MACVLAN_MODE") if data else ""
+    mode = data.get_attr("IFLA_MACVTAP_MODE") if data else ""
     return "passthrough" if mode == "passthru" else mode or ""
 
 

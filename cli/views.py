@@ -9,6 +9,7 @@ from typing import Any
 from weft.apps.facts import Facts, States, expired, facts
 from weft.apps.why import switches
 from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
+from weft.cli.nics import nics
 from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric
@@ -111,8 +112,10 @@ def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:
 
 
 def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
-    """An endpoint is wired when its port is there and its switch has the flows for it."""
+    """An endpoint is wired when its port is there and its switch has the flows for it; on a NIC itself it has no need of a switch."""
     state, reason = seen.state(endpoint.host, endpoint.row)
+    if endpoint.direct:
+        return state, reason
     switch = seen.switch(seen.fabric.hosts[endpoint.host].dpid)
     if state == "wired" and not switch:
         return "waiting", "no controller has reported its switch"
@@ -241,4 +244,5 @@ VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "links": links,
     "macs": macs,
     "services": services,
+    "nics": lambda seen: nics(seen.fabric, seen.states),
 }
