@@ -26,6 +26,8 @@ class Link:
     """Index of the device that it is on (a VLAN, a macvtap); 0: none."""
     mode: str = ""
     """Of a macvtap, in the words of the fabric file."""
+    opener: str = ""
+    """Whom a tap of ours was made for, as `weft.agents.steps.MakeTap` says it."""
 
     def having(self, addresses: Iterable[str], routes: Iterable[tuple[str, str]]) -> "Link":
         """The same link with these addresses and routes."""

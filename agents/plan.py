@@ -114,7 +114,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
         if isinstance(spec, EndpointSpec) and spec.attach == "netns":
             yield Pair(key, spec.port, s.MakeVeth(spec.port, namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu))
         elif isinstance(spec, EndpointSpec) and spec.attach == "tap":
-            yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu))
+            yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu, spec.tap))
         elif isinstance(spec, ServiceSpec):
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.inside, spec.mac, spec.mtu))
         elif isinstance(spec, HostWaySpec):
@@ -126,7 +126,8 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
 
 def _is_made(pair: Pair, seen: Observed) -> bool:
     found = seen.links.get(HERE, {}).get(pair.name)
-    return found is not None and found.up and found.ours == pair.key
+    opener = pair.make.opener if isinstance(pair.make, s.MakeTap) else ""
+    return found is not None and found.up and (found.ours, found.opener) == (pair.key, opener)
 
 
 def _remove(fabric: str, wanted: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:

@@ -103,10 +103,11 @@ class MakeVeth:
 
 @dataclass(frozen=True, slots=True)
 class MakeTap:
-    """A persistent tap that a guest's process opens."""
+    """A persistent tap that a guest's process opens. `opener`: ``OWNER:GROUP:multi``, or empty (root alone, one queue)."""
 
     name: str
     mtu: int
+    opener: str = ""
 
 
 @dataclass(frozen=True, slots=True)

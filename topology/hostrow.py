@@ -146,6 +146,8 @@ class EndpointSpec:
     """Default routes of a ``netns`` guest; empty: none."""
     mtu: int
     segment: str
+    tap: str = ""
+    """``OWNER:GROUP:multi``: who may open the tap, and more than once (``tap`` only)."""
 
 
 @dataclass(frozen=True, slots=True)

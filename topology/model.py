@@ -214,6 +214,8 @@ class Endpoint:
     """Of a macvtap: ``bridge``, ``vepa``, ``private`` or ``passthrough``."""
     number: int = 0
     """Of a virtual function, among those of its NIC."""
+    tap: str = ""
+    """Who may open its tap and how, as ``OWNER:GROUP:multi`` with what is said of it; empty: root, one queue."""
 
     @property
     def direct(self) -> bool:

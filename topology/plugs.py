@@ -15,7 +15,7 @@ from weft.topology import names
 from weft.topology.direct import numbers
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Segment
-from weft.topology.schema import AttachMacvtap, AttachPort, AttachVf, Nic
+from weft.topology.schema import AttachMacvtap, AttachPort, AttachTap, AttachVf, Nic
 from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
 
@@ -42,6 +42,7 @@ class Plug:
     via: str = ""
     mode: str = ""
     number: int = 0
+    tap: str = ""
 
     @property
     def name(self) -> str:
@@ -62,7 +63,7 @@ def plugs(document: Document, segments: Mapping[str, Segment], lab: bool) -> Ite
 
 
 def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place: int, nic: Nic, number: int, lab: bool) -> Iterator[Plug]:
-    spec, label = document.spec, f"eth{place}"
+    spec, label, tap = document.spec, f"eth{place}", ""
     mac = nic.mac or names.mac(spec.fabric, f"{guest}.{label}")
     port, via, mode = names.endpoint_port(guest, label), "", ""
     match nic.attach:
@@ -70,6 +71,8 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
             port = nic.attach.port
         case AttachVf():
             port, via = "", nic.attach.vf
+        case AttachTap(tap=said):
+            tap = tap_word(said.owner, said.group, said.multiqueue)
         case AttachMacvtap():
             via, mode = nic.attach.macvtap, nic.attach.mode
     there = [(tag, segments[name]) for tag, name in nic.plugs if name in segments]
@@ -77,7 +80,11 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
     for tag, segment in there:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
         path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
-        yield Plug(path, guest, label, host, segment, tag, mac, port, _attach(nic, lab), nic.spoof, trunk, given, via, mode, number)
+        yield Plug(path, guest, label, host, segment, tag, mac, port, _attach(nic, lab), nic.spoof, trunk, given, via, mode, number, tap)
+
+
+def tap_word(owner: str | None, group: str | None, multiqueue: bool) -> str:
+    return ":".join((owner or "", group or "", "multi" if multiqueue else "")).removesuffix("::")
 
 
 def _home(given: Address | Interface, segments: list[Segment]) -> Segment | None:
@@ -123,4 +130,5 @@ def endpoint(document: Document, plug: Plug, addresses: tuple[Interface, ...]) -
         via=plug.via,
         mode=plug.mode,
         number=plug.number,
+        tap=plug.tap,
     )

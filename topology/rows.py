@@ -144,6 +144,7 @@ def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Ro
             gateways=() if bare or endpoint.attach == "host" else tuple(_gateways(endpoint, segment, routed)),
             mtu=min(fabric.segments[each.segment].mtu for each in (endpoint, *others)),
             segment=segment.name,
+            tap=endpoint.tap,
         )
 
 

@@ -31,6 +31,7 @@ WORDS = {
     "StrictBool": "true or false",
     "Name": "name",
     "InterfaceName": "name of an interface",
+    "UserName": "name of a user or a group",
     "Ip": "address",
     "Cidr": "address with its prefix length",
     "Ips": "address, or a list of them",

@@ -112,7 +112,7 @@ class Host:
         self.links.setdefault(step.namespace, {})[step.inside] = Link(step.inside, "veth", step.mac, step.mtu, False, "")
 
     def _MakeTap(self, step: s.MakeTap, key: str) -> None:
-        self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key)
+        self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key, opener=step.opener)
 
     def _MakeVlan(self, step: s.MakeVlan, key: str) -> None:
         self._above(Link(step.name, "vlan", "0e:00:00:00:00:0f", step.mtu, True, f"vlan/{step.name}", index=100 + step.vlan), step.nic)

@@ -17,7 +17,7 @@ from tests.real.labs import Lab, lab, weft
 
 pytestmark = pytest.mark.real
 
-TUNSETIFF, TAP, NO_PI = 0x400454CA, 0x0002, 0x1000
+TUNSETIFF, TAP, NO_PI, MULTI_QUEUE = 0x400454CA, 0x0002, 0x1000, 0x0100
 EXPERIMENT = b"\x88\xb5"
 """EtherType for local experiments (IEEE 802)."""
 BROADCAST = b"\xff" * 6
@@ -44,6 +44,7 @@ guests:
   vepa1: {host: kvm1, nics: [{segment: flat, attach: {macvtap: nic3, mode: vepa}}]}
   vepa2: {host: kvm1, nics: [{segment: flat, attach: {macvtap: nic3, mode: vepa}}]}
   own: {host: kvm1, nics: [{segment: flat, attach: {macvtap: nic4, mode: passthrough}}]}
+  shared: {host: kvm1, nics: [{segment: flat, attach: {tap: {owner: nobody, group: nogroup, multiqueue: true}}}]}
   far: {host: kvm2, nics: [{segment: flat, attach: {macvtap: nic1}}]}
 """
 
@@ -196,3 +197,34 @@ def test_a_vlan_below_a_macvtap_is_made_or_its_lack_said(here: Lab, tmp_path: Pa
     weft("apply", file)
     row = rows(here)["tag"]
     assert (row["state"], row["reason"]) in (("wired", ""), ("failed", "this kernel has no VLANs on nic5: modprobe 8021q"))
+
+
+OPEN = """
+import fcntl, os, pwd, struct
+taps = [os.open("/dev/net/tun", os.O_RDWR) for _ in range(2)]
+user = pwd.getpwnam("{user}")
+os.setgroups([])
+os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+for tap in taps:
+    fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"shared-eth0", {flags}))
+"""
+
+
+def test_a_tap_is_opened_by_its_owner_more_than_once_and_by_no_other_user(here: Lab) -> None:
+    def refusal(user: str, flags: int) -> str:
+        return here.exec("kvm1", "/usr/bin/python3", "-c", OPEN.format(user=user, flags=flags)).stderr
+
+    many = TAP | NO_PI | MULTI_QUEUE
+    assert refusal("nobody", many) == ""
+    assert "Invalid argument" in refusal("nobody", TAP | NO_PI)  # made for more than one queue
+    assert "Operation not permitted" in refusal("daemon", many)
+
+
+def test_a_user_that_the_host_does_not_have_is_named_and_the_rest_is_wired(here: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "nouser.yaml"
+    file.write_text(FABRIC.replace("owner: nobody", "owner: vf-nobody"))
+    done = weft("apply", file)
+    assert done.stderr.endswith("endpoint/shared.eth0: there is no user vf-nobody on this host, who is to open the tap\n")
+    assert rows(here)["own"]["state"] == "wired"
+    here.run("apply", here.file)
