@@ -276,7 +276,8 @@ class Agent:
                 failures |= await self._try(batch, lambda batch=batch: self._switch().apply([a.step for a in batch]))  # type: ignore[misc]
                 continue
             for action in batch:
-                failures |= await self._try([action], lambda action=action: self._one(action))  # type: ignore[misc]
+                failed = await self._try([action], lambda action=action: self._one(action))  # type: ignore[misc]
+                failures = failed | failures  # of one object the first reason: what comes after it fails for that
         return failures
 
     async def _one(self, action: Action) -> None:
@@ -299,6 +300,8 @@ class Agent:
             case s.BaseFlows() as step:
                 self._switch().lay_base(step)
                 self._eyes.forget_base(step.bridge)
+            case s.SetFunctions() | s.SetFunction() as step:
+                self._eyes.sriov.apply(step)
             case s.SetServices() as step:
                 set_services(step)
                 self._eyes.settle_services(step.digest)

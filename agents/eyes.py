@@ -6,14 +6,15 @@ from weft.agents.ears import Ears
 from weft.agents.hostway import host_way_digest
 from weft.agents.links import Links
 from weft.agents.nexthops import Nexthops
-from weft.agents.observed import Observed
+from weft.agents.observed import HERE, Observed
 from weft.agents.ovs import Switch
 from weft.agents.plan import Wanted
 from weft.agents.protected import protected
 from weft.agents.services import services_digest
 from weft.agents.sight import Sight
 from weft.agents.spaces import inode
-from weft.topology.hostrow import EndpointSpec, UplinkSpec
+from weft.agents.sriov import Sriov
+from weft.topology.hostrow import CardSpec, EndpointSpec, UplinkSpec
 from weft.topology.names import namespace, service_namespace
 
 
@@ -25,6 +26,7 @@ class Eyes:
         self._services = service_namespace(fabric, host)
         self.ears = Ears()
         self.links = Links(fabric, finish=datapath == "netdev")
+        self.sriov = Sriov()
         self._sight = Sight(fabric, self.ears)
         self.nexthops = Nexthops()
         self.dnsmasq = Dnsmasq(fabric, host, self.ears.watch)
@@ -59,6 +61,7 @@ class Eyes:
             switch.vlans(),
             {nic: partner for name in lacp for nic, partner in switch.partners(name).items()},
             self.clients.observe(),
+            cards=self.sriov.look({spec.nic for spec in wanted.values() if isinstance(spec, CardSpec)}, seen[HERE]),
         )
 
     def _nexthops(self) -> dict[str, dict[str, str]]:

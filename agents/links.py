@@ -5,7 +5,9 @@ Blocking: the agent calls it from one worker thread.
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from weft.agents import spaces
 from weft.agents import steps as s
+from weft.agents.macvtap import make_above
 from weft.agents.observed import HERE
 from weft.agents.offloads import turn_off
 from weft.agents.sight import ALIAS, made_for
@@ -56,6 +59,8 @@ class Links:
         does: Mapping[type, Callable[[Any], None]] = {
             s.MakeVeth: lambda step: self._make_veth(step, key),
             s.MakeTap: lambda step: self._make_tap(step, key),
+            s.MakeVlan: lambda step: self._make_above(step, f"vlan/{step.name}"),
+            s.MakeMacvtap: lambda step: self._make_above(step, key),
             s.RemoveLink: self._remove,
             s.SetInside: self._set_inside,
             s.SetUp: self._set_up,
@@ -87,8 +92,17 @@ class Links:
         if not Path("/dev/net/tun").exists():
             raise WeftError("there is no /dev/net/tun for taps: modprobe tun")
         self._drop_unfinished(step.name)
-        self._here.link("add", ifname=step.name, kind="tuntap", mode="tap")
+        owner, group, multi = f"{step.opener}::".split(":")[:3]
+        who: dict[str, Any] = {"uid": _number_of(owner, pwd.getpwnam, "user").pw_uid} if owner else {}
+        who |= {"gid": _number_of(group, grp.getgrnam, "group").gr_gid} if group else {}
+        who |= {"ifr": {"multi_queue": 1}} if multi else {}
+        self._here.link("add", ifname=step.name, kind="tuntap", mode="tap", **who)
         self._here.link("set", index=self._index(step.name), mtu=step.mtu)
+        self._finish_link(step.name, f"{key} {step.opener}".rstrip())
+
+    def _make_above(self, step: s.MakeVlan | s.MakeMacvtap, key: str) -> None:
+        self._drop_unfinished(step.name)
+        make_above(self._here, step)
         self._finish_link(step.name, key)
 
     def _drop_unfinished(self, name: str) -> None:
@@ -185,6 +199,13 @@ class Links:
 
     def _index(self, name: str) -> int:
         return _index(self._here, name)
+
+
+def _number_of(name: str, look: Callable[[str], Any], kind: str) -> Any:
+    try:
+        return look(name)
+    except KeyError:
+        raise WeftError(f"there is no {kind} {name} on this host, who is to open the tap") from None
 
 
 def _routes_by(ip: Any, index: int) -> Iterator[dict[str, Any]]:

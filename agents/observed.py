@@ -23,6 +23,13 @@ class Link:
     """By this device: (network or ``default``, gateway or empty for on-link)."""
     master: str = ""
     """The Linux bridge or kernel bond that it is a port of."""
+    index: int = 0
+    over: int = 0
+    """Index of the device that it is on (a VLAN, a macvtap); 0: none."""
+    mode: str = ""
+    """Of a macvtap, in the words of the fabric file."""
+    opener: str = ""
+    """Whom a tap of ours was made for, as `weft.agents.steps.MakeTap` says it."""
 
     def having(self, addresses: Iterable[str], routes: Iterable[tuple[str, str]]) -> "Link":
         """The same link with these addresses and routes."""
@@ -155,6 +162,38 @@ class Virt:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A virtual function of a NIC, and what its NIC holds it to."""
+
+    number: int
+    pci: str
+    """Its address: ``0000:01:10.0``."""
+    group: str
+    """IOMMU group; empty: it has none, and cannot be given to a virtual machine."""
+    driver: str
+    """``vfio-pci``: a virtual machine has it; empty: nobody drives it."""
+    netdev: str
+    """Its interface in the host's own namespace; empty: none there."""
+    busy: str = ""
+    """Who uses it, in words; empty: nobody."""
+    mac: str = ""
+    vlan: int = 0
+    rate: int = 0
+    """Megabits a second, 0: any."""
+    spoofchk: bool | None = None
+    """Sends from its own MAC alone. None: its driver does not say."""
+    trust: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A NIC with virtual functions. `total`: how many it can have."""
+
+    total: int
+    functions: tuple[Function, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """An address that a guest or a stranger has from DHCP."""
 
@@ -225,6 +264,8 @@ class Observed:
     """By uplink bridge: the host's own DHCP clients that run."""
     virt: Virt | None = None
     """None: nobody asked for libvirt."""
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    """By NIC: those whose virtual functions are asked for."""
 
     def port_of(self, nic: str) -> Port | None:
         """The port of Open vSwitch that a NIC is, or is a member of."""

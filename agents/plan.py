@@ -11,6 +11,7 @@ from typing import NamedTuple
 from weft.agents import steps as s
 from weft.agents.answers import answers
 from weft.agents.asking import asking
+from weft.agents.direct import direct_actions, direct_failures, direct_links
 from weft.agents.networks import left_over, networks, refused_networks
 from weft.agents.observed import HERE, Observed, Port
 from weft.agents.steps import Action
@@ -71,7 +72,7 @@ class Pair:
 
 def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str | None) -> Plan:
     """What brings this host to `wanted`, and what of it cannot be had now."""
-    failures = refused(wanted, seen) | refused_networks(fabric, wanted, seen)
+    failures = refused(wanted, seen) | direct_failures(wanted, seen) | refused_networks(fabric, wanted, seen)
     able = {key: spec for key, spec in wanted.items() if key not in failures}
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
@@ -85,6 +86,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *left_over(_bridge_names(wanted), seen),
         *_bridges(able, seen, controller),
         *_links(pairs, made, able, seen),
+        *direct_actions(able, seen),
         *_insides(fabric, able, seen, services),
         *ports,
         *watches(able, {action.object for action in ports if action.action == "add"}, seen),
@@ -129,7 +131,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
         if isinstance(spec, EndpointSpec) and spec.attach == "netns":
             yield Pair(key, spec.port, s.MakeVeth(spec.port, namespace(fabric, spec.guest), spec.inside, spec.mac, spec.mtu))
         elif isinstance(spec, EndpointSpec) and spec.attach == "tap":
-            yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu))
+            yield Pair(key, spec.port, s.MakeTap(spec.port, spec.mtu, spec.tap))
         elif isinstance(spec, ServiceSpec):
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.inside, spec.mac, spec.mtu))
         elif isinstance(spec, HostWaySpec):
@@ -140,7 +142,8 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
 
 def _is_made(pair: Pair, seen: Observed) -> bool:
     found = seen.links.get(HERE, {}).get(pair.name)
-    return found is not None and found.up and found.ours == pair.key
+    opener = pair.make.opener if isinstance(pair.make, s.MakeTap) else ""
+    return found is not None and found.up and (found.ours, found.opener) == (pair.key, opener)
 
 
 def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set[str]) -> Iterator[Action]:
@@ -152,7 +155,7 @@ def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set
     ports = {port.name for port in _wanted_ports(wanted)}
     ports |= {port.name for spec in uplinks(wanted).values() for port in wire_ports(spec.bridge, seen)}  # what is there carries the host
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
-    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)}
+    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted)
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             back = list(give_back(bridge.name, seen)) if is_uplink(bridge.name) else []

@@ -40,7 +40,7 @@ def awaited(fabric: Fabric) -> list[Endpoint]:
 
 def _endpoints(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:
     for endpoint in awaited(fabric):
-        yield from _object(seen, endpoint.host, f"endpoint/{endpoint.cable}", endpoint.name)
+        yield from _object(seen, endpoint.host, endpoint.row, endpoint.name)
 
 
 def _uplinks(fabric: Fabric, seen: Snapshot) -> Iterator[Lack]:

@@ -122,13 +122,29 @@ class Sight:
             message.get_attr("IFLA_MTU"),
             bool(message["flags"] & 1),
             made_for(message.get_attr("IFLA_IFALIAS"), self._fabric),
+            index=message["index"],
+            over=message.get_attr("IFLA_LINK") or 0,
+            mode=macvtap_mode(info),
+            opener=opener(message.get_attr("IFLA_IFALIAS")),
         )
+
+
+def macvtap_mode(info: Any) -> str:
+    data = info.get_attr("IFLA_INFO_DATA") if info and info.get_attr("IFLA_INFO_KIND") == "macvtap" else None
+    mode = data.get_attr("IFLA_MACVTAP_MODE") if data else ""
+    return "passthrough" if mode == "passthru" else mode or ""
 
 
 def made_for(alias: str | None, fabric: str) -> str:
     """The object that a link was made for; empty: it is not ours."""
     words = (alias or "").split(" ")
-    return words[2] if words[:2] == [ALIAS, fabric] and len(words) == 3 else ""
+    return words[2] if words[:2] == [ALIAS, fabric] and len(words) in (3, 4) else ""
+
+
+def opener(alias: str | None) -> str:
+    """The fourth word of a tap's alias."""
+    words = (alias or "").split(" ")
+    return words[3] if words[0] == ALIAS and len(words) == 4 else ""
 
 
 def _one(ip: Any, index: int) -> list[Any]:

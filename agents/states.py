@@ -6,6 +6,7 @@ from ipaddress import ip_interface
 
 from weft.agents.answers import needed
 from weft.agents.asking import unanswered
+from weft.agents.direct import direct_said, direct_state
 from weft.agents.networks import libvirt_state
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
@@ -17,6 +18,7 @@ from weft.agents.ways import translated, translated6, way_out
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
+    DirectSpec,
     EndpointSpec,
     HostWaySpec,
     LibvirtObject,
@@ -27,7 +29,8 @@ from weft.topology.hostrow import (
     UplinkSpec,
 )
 
-Wired = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | EndpointSpec | MemberSpec | MonitorSpec | LibvirtObject
+Served = ServiceSpec | HostWaySpec | MemberSpec | MonitorSpec
+Wired = BridgeSpec | UplinkSpec | TunnelSpec | EndpointSpec | DirectSpec | LibvirtObject | Served
 
 
 def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]:
@@ -46,6 +49,8 @@ def states(wanted: Wanted, seen: Observed, failures: Failures) -> dict[str, str]
         elif isinstance(spec, TunnelSpec) and state == "wired":
             link, why = link_state(spec, seen.ports[spec.port].health)
             said |= {"link": link, "link_reason": why} if link else {}
+        elif isinstance(spec, DirectSpec):
+            said |= direct_said(spec, seen)
         dhcp = wanted.get(f"dhcp/{spec.segment}") if isinstance(spec, ServiceSpec) and state == "wired" else None
         if isinstance(dhcp, DhcpSpec) and needed(dhcp, wanted, seen):
             said |= _answers(dhcp, seen)
@@ -63,6 +68,8 @@ def _state_of(spec: Wired, wanted: Wanted, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, HostWaySpec):
         made = spec.port in seen.links.get(HERE, {}) and seen.host_way == SetHostWay(spec.port, spec.networks).digest
         return ("wired", "") if made else ("waiting", "the host's side of it is not set yet")
+    if isinstance(spec, DirectSpec):
+        return direct_state(spec, seen)
     if isinstance(spec, MemberSpec):
         return "waiting", "it was not asked yet whether it lives"
     if isinstance(spec, MonitorSpec):

@@ -130,10 +130,51 @@ class MakeVeth:
 
 @dataclass(frozen=True, slots=True)
 class MakeTap:
-    """A persistent tap that a guest's process opens."""
+    """A persistent tap that a guest's process opens. `opener`: ``OWNER:GROUP:multi``, or empty (root alone, one queue)."""
 
     name: str
     mtu: int
+    opener: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeVlan:
+    """What takes a tag off a NIC's frames."""
+
+    name: str
+    nic: str
+    vlan: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeMacvtap:
+    """A macvtap on `lower`, a NIC or a VLAN of one; a guest's process opens ``/dev/tapINDEX``. Modes as the fabric file has them."""
+
+    name: str
+    index: int
+    lower: str
+    mode: str
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetFunctions:
+    """A NIC has so many virtual functions: by way of none, as the kernel wants."""
+
+    nic: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetFunction:
+    """What a NIC holds a virtual function to (ip-link(8)). `rebind`: its driver here starts anew, to see the MAC."""
+
+    nic: str
+    number: int
+    settings: tuple[tuple[str, str | int], ...]
+    rebind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,10 +379,12 @@ class RemoveNetwork:
 OvsBridgeStep = AddBridge | SeeTags | SetBridge | RemoveBridge | Settle
 OvsPortStep = AddPort | AddBond | SetBond | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 OvsStep = OvsBridgeStep | OvsPortStep
-LinkStep = MakeVeth | MakeTap | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
+MakeStep = MakeVeth | MakeTap | MakeVlan | MakeMacvtap
+LinkStep = MakeStep | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
+FunctionStep = SetFunctions | SetFunction
 LibvirtStep = DefineNetwork | StartNetwork | KeepNetwork | RemoveNetwork
 GivenStep = AskAddress | StopAsking | Answer | StopAnswering
-Step = OvsStep | LinkStep | LibvirtStep | GivenStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
+Step = OvsStep | LinkStep | FunctionStep | LibvirtStep | GivenStep | BaseFlows | SetServices | SetHostWay | LeaveHostWay
 
 
 @dataclass(frozen=True, slots=True)

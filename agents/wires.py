@@ -19,7 +19,7 @@ from weft.agents.spaces import NAMESPACES
 from weft.topology import names
 from weft.topology.errors import WeftError
 from weft.topology.model import Fabric, Host, Lab, Uplink
-from weft.topology.overlay import mirror_uplink
+from weft.topology.overlay import WIRE_MTU, mirror_uplink
 from weft.topology.terms import Address
 
 WIRES, OUTSIDE = "wires", "outside"
@@ -97,7 +97,15 @@ def _physnets(fabric: Fabric) -> dict[str, int]:
     for host in fabric.hosts.values():
         for uplink in host.uplinks.values():
             found[uplink.name] = max(uplink.mtu, found.get(uplink.name, 0))
+        for wire in host.macvtap.values():
+            found.setdefault(wire, WIRE_MTU)
     return found
+
+
+def _nics(host: Host) -> Iterator[tuple[str, str]]:
+    """Every NIC that a host has in a lab, and the physical network it is on: those of its uplinks, and those that carry macvtaps."""
+    yield from ((nic, uplink.name) for uplink in host.uplinks.values() for nic in uplink.nics)
+    yield from host.macvtap.items()
 
 
 def _first(host: Host) -> Uplink | None:
@@ -109,11 +117,10 @@ def _cables(fabric: Fabric) -> Iterator[str]:
     physnets, wires = _physnets(fabric), names.namespace(fabric.name, WIRES)
     for host in fabric.hosts.values():
         space = names.namespace(fabric.name, host.name)
-        for uplink in host.uplinks.values():
-            for nic in uplink.nics:
-                mac, mtu = names.mac(fabric.name, f"{host.name}/{nic}"), physnets[uplink.name]
-                other = f"peer name {cable(host.name, nic)} mtu {mtu} netns {wires}"
-                yield f"link add {nic} netns {space} mtu {mtu} address {mac} type veth {other}"
+        for nic, physnet in _nics(host):
+            mac, mtu = names.mac(fabric.name, f"{host.name}/{nic}"), physnets[physnet]
+            other = f"peer name {cable(host.name, nic)} mtu {mtu} netns {wires}"
+            yield f"link add {nic} netns {space} mtu {mtu} address {mac} type veth {other}"
     for number, (physnet, mtu) in enumerate(physnets.items()):
         mac, space = names.mac(fabric.name, f"outside/{physnet}"), names.namespace(fabric.name, OUTSIDE)
         other = f"peer name {cable(OUTSIDE, str(number))} mtu {mtu} netns {wires}"
@@ -130,11 +137,10 @@ def _wires(fabric: Fabric) -> Iterator[str]:
         yield f"link set {wire} up"
         yield f"link set {cable(OUTSIDE, str(number))} master {wire} up"
     for host in fabric.hosts.values():
-        for uplink in host.uplinks.values():
-            for nic in uplink.nics:
-                yield f"link set {cable(host.name, nic)} master {_wire(uplink.name)} up"
-                if uplink.name in copied:
-                    yield f"link set {cable(host.name, nic)} type bridge_slave learning off"
+        for nic, physnet in _nics(host):
+            yield f"link set {cable(host.name, nic)} master {_wire(physnet)} up"
+            if physnet in copied:
+                yield f"link set {cable(host.name, nic)} type bridge_slave learning off"
 
 
 def _outside(fabric: Fabric) -> Iterator[str]:
@@ -174,9 +180,8 @@ def _leaving(fabric: Fabric, number: int, version: int) -> Address:
 def _host(fabric: Fabric, host: Host, address: IPv4Address, address6: IPv6Address) -> Iterator[str]:
     """A host as its owner set it up before weft came: addresses on its first NIC, a default route."""
     yield "link set lo up"
-    for uplink in host.uplinks.values():
-        for nic in uplink.nics:
-            yield f"link set {nic} up"
+    for nic, _ in _nics(host):
+        yield f"link set {nic} up"
     keeping = [uplink.nics[0] for uplink in host.uplinks.values() if uplink.address == "keep"]
     owned = {uplink.address for uplink in host.uplinks.values()}
     first = _first(host)

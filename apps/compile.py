@@ -15,7 +15,6 @@ from weft.apps import (
     bridging,
     cables,
     claims,
-    direct,
     leases,
     limits,
     mirrors,
@@ -24,6 +23,7 @@ from weft.apps import (
     private,
     routing,
     sharing,
+    shortway,
     snooping,
     tags,
     translate,
@@ -151,7 +151,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
     switching,
     leases.parts,
     routing.parts,
-    direct.parts,
+    shortway.parts,
     private.parts,
     tags.parts,
     claims.parts,
@@ -167,7 +167,7 @@ INTEGRATION_PARTS: tuple[Callable[[View], Iterable[Part]], ...] = (
 UPLINK_PARTS: tuple[Callable[[View, int], Iterable[Part]], ...] = (
     translate.parts,
     untranslated.parts,
-    direct.uplink_parts,
+    shortway.uplink_parts,
     mirrors.uplink_parts,
 )
 """What apps want of the bridge of a host's n-th uplink (`View.uplink`)."""

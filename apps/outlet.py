@@ -2,7 +2,7 @@
 
 The service namespace's port `exit` wears the host's MAC, so that both kernels, the host's and the namespace's, have neighbours on this
 wire: both hear ARP and ND. The namespace answers for the routed guests of this host alone. ND is never tracked. It is the
-kernel that remembers neighbours: a gateway that changes its MAC is followed, and flows name it as the kernel has it (`weft.apps.direct`).
+kernel that remembers neighbours: a gateway that changes its MAC is followed, and flows name it as the kernel has it (`weft.apps.shortway`).
 """
 
 from collections.abc import Mapping

@@ -66,7 +66,7 @@ class View:
 def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]], law: Law) -> View:
     """`members`: the endpoints of every segment."""
     sites = {}
-    here = {name for name, found in members.items() if any(endpoint.host == host.name for endpoint in found)}
+    here = {name for name, found in members.items() if any(endpoint.host == host.name and not endpoint.direct for endpoint in found)}
     here |= {name for name, segment in fabric.segments.items() if segment.routed_on(host)}
     routing = any(fabric.segments[name].joined for name in here)
     for name, found in members.items():
@@ -78,12 +78,13 @@ def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[En
 
 
 def _site(host: Host, segment: Segment, endpoints: list[Endpoint], routers: list[str]) -> Site:
-    """`routers`: hosts that have the segment's router even where they have no guest of it."""
-    local = tuple(endpoint for endpoint in endpoints if endpoint.host == host.name)
+    """`routers`: hosts that have the segment's router even where they have no guest of it. Who hangs on a NIC itself is beyond the wire,
+    also for his own host."""
+    local = tuple(endpoint for endpoint in endpoints if endpoint.host == host.name and not endpoint.direct)
     ways: dict[str, Way] = {}
     remote = []
     for endpoint in endpoints:
-        if endpoint.host != host.name and (way := _way(segment, endpoint.host, ways)):
+        if (endpoint.host != host.name or endpoint.direct) and (way := _way(segment, endpoint.host, ways)):
             remote.append((endpoint, way))
     here = bool(local) or host.name in routers
     if segment.tunnelled:

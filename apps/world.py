@@ -6,7 +6,7 @@ physical network. They answer ARP, ND and ping as a kernel does, and the service
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import NamedTuple
 
@@ -89,6 +89,8 @@ class World:
         self._switches: dict[str, Switch] = {}
         self._links: dict[Place, Place] = {}
         self._wires: dict[str, list[Place]] = {}
+        self._direct: dict[str, list[Station]] = {}
+        """By physical network: who is on it without a switch of ours."""
         self._at: dict[Place, Station] = {}
         self._tagged: dict[tuple[Place, int], Station] = {}
         self._learned: dict[tuple[str, int, int], Place] = {}
@@ -100,6 +102,7 @@ class World:
         """What went over each physical network in those VLANs."""
         for host in fabric.hosts.values():
             self._add_host(host, programs)
+        self._add_direct()
         self._add_outside()
 
     def send(self, station: str, packet: Packet) -> Walk:
@@ -180,7 +183,7 @@ class World:
         fabric, tracker, bridge = self.fabric, Conntrack(), f"{host.name}/{host.bridge}"
         self._trackers[host.name] = tracker
         everyone = (*fabric.endpoints.values(), *strangers(fabric, self._facts))
-        local = [endpoint for endpoint in everyone if endpoint.host == host.name]
+        local = [endpoint for endpoint in everyone if endpoint.host == host.name and not endpoint.direct]
         served = [segment for segment in fabric.segments.values() if segment.served]
         peers = [other for other in fabric.hosts.values() if other.name != host.name]
         ports = list(dict.fromkeys(endpoint.port for endpoint in local))
@@ -214,6 +217,15 @@ class World:
             own += (IPv6Interface(f"{fact.translate6}/64"),) if fact.translate6 else ()
             gateways = (lab.outside[1], lab.outside6[1]) if lab else ()
             self._station(Station(label, fact.mac, own, (bridge, "LOCAL"), gateways))
+
+    def _add_direct(self) -> None:
+        """Guests that hang on a NIC itself, each a place of its own on the wire, behind the tag of its segment."""
+        for endpoint in self.fabric.endpoints.values():
+            segment = self.fabric.segments[endpoint.segment]
+            if endpoint.direct and segment.uplink is not None:
+                place = ("wire", f"{segment.uplink}/{endpoint.name}")
+                self._station(replace(_guest(self.fabric, endpoint, place), tag=segment.vlan))
+                self._direct.setdefault(segment.uplink, []).append(self.stations[endpoint.name])
 
     def _add_outside(self) -> None:
         if self.fabric.lab is None:
@@ -254,7 +266,7 @@ class World:
     def _run(self, place: Place, packet: Packet, sender: Station | None) -> Walk:
         delivered: list[Delivery] = []
         entries: list[Entry] = []
-        entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1], place, packet, delivered)
+        entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1].partition("/")[0], place, packet, delivered)
         waiting = deque(entering)
         for _ in range(MOST_STEPS):
             if not waiting:
@@ -303,10 +315,15 @@ class World:
         if vlan in self._remote_span:
             self.taps.setdefault(wire, []).append(packet)
         known = None if packet["eth_dst"] >> 40 & 1 else self._learned.get((wire, vlan, packet["eth_dst"]))
-        targets = [place for place in ([known] if known else [outside, *self._wires[wire]]) if place != came]
+        everywhere = [outside, *(station.place for station in self._direct.get(wire, ())), *self._wires.get(wire, ())]
+        targets = [place for place in ([known] if known else everywhere) if place != came]
         if outside in targets and outside in self._at and not vlan:
             delivered.append(Delivery(self._at[outside], packet))
-        return [(nic, packet) for nic in targets if nic != outside]
+        for station in self._direct.get(wire, ()):  # a NIC hands on what is for its guest, in the guest's VLAN
+            wanted = packet["eth_dst"] >> 40 & 1 or packet["eth_dst"] == mac_number(station.mac)
+            if station.place in targets and wanted and vlan & 0xFFF == (station.tag or 0):
+                delivered.append(Delivery(station, {**packet, "vlan_vid": 0}))
+        return [(place, packet) for place in targets if place[0] != "wire"]
 
     def _neighbour(self, wire: str, address: Address) -> str | None:
         """MAC of who on a physical network takes what is for `address`: its owner, a host or a bridged guest, else `outside`."""

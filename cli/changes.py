@@ -8,24 +8,10 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import expired, facts
 from weft.apps.flow import Program
 from weft.apps.why import switches
+from weft.cli.details import detail
 from weft.cli.stores import fabric_of, is_lab, lab_hosts
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import (
-    BridgeSpec,
-    DhcpSpec,
-    EndpointSpec,
-    HostWaySpec,
-    LibvirtSpec,
-    MemberSpec,
-    MonitorSpec,
-    NetworkSpec,
-    ServiceSpec,
-    Spec,
-    TunnelSpec,
-    UplinkSpec,
-    from_json,
-    to_json,
-)
+from weft.topology.hostrow import from_json, to_json
 from weft.topology.load import load
 from weft.topology.model import Fabric
 from weft.topology.objects import said, to_objects
@@ -142,7 +128,7 @@ def _hosts(old: Mapping[str, Row], new: HostRows) -> dict[str, list[dict[str, st
         after = new.get(host, {})
         verbs = {key: _verb(before.get(key), after.get(key)) for key in (*after, *(key for key in before if key not in after))}
         actions = [
-            {"action": verb, "object": key, "detail": _detail(from_json(key, after.get(key) or before[key]))}
+            {"action": verb, "object": key, "detail": detail(from_json(key, after.get(key) or before[key]))}
             for key, verb in verbs.items()
             if verb
         ]
@@ -155,33 +141,3 @@ def _verb(before: str | None, after: str | None) -> str:
     if before == after:
         return ""
     return "add" if before is None else "remove" if after is None else "change"
-
-
-def _detail(spec: Spec) -> str:
-    """What a person would want to know of an object of a host."""
-    match spec:
-        case BridgeSpec():
-            return "integration bridge"
-        case UplinkSpec():
-            bond = f"{spec.bond} of " if spec.bond != "none" else ""
-            return f"bridge {spec.bridge} with {bond}{', '.join(spec.nics)}, address {spec.address}"
-        case TunnelSpec():
-            return f"{spec.type} to {spec.remote}, watched by {spec.watch}"
-        case ServiceSpec():
-            return f"gateway {', '.join(spec.addresses)}"
-        case HostWaySpec():
-            return f"out through the host for {', '.join(spec.networks)}"
-        case MonitorSpec():
-            return f"to {spec.target}, of {', '.join(spec.bridges)}"
-        case DhcpSpec():
-            said = {"dhcp": spec.leases, "router advertisements": spec.advertises, "dns": spec.dns}
-            given = f", strangers get {' and '.join(spec.ranges)}" if spec.ranges else ""
-            return f"{', '.join(word for word, asked in said.items() if asked)} for {len(spec.guests)} guests{given}"
-        case EndpointSpec():
-            return " ".join((spec.attach, spec.port, "in", spec.segment, *spec.addresses))
-        case LibvirtSpec():
-            return f"libvirt at {spec.uri}"
-        case NetworkSpec():
-            return f"libvirt network of segment {spec.segment}"
-        case MemberSpec():
-            return f"asked whether it lives: {f'tcp/{spec.tcp}' if spec.tcp else 'ping'} at {spec.address}"

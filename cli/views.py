@@ -10,6 +10,7 @@ from weft.apps.facts import Facts, States, expired, facts
 from weft.apps.strangers import placed
 from weft.apps.why import switches
 from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
+from weft.cli.nics import nics
 from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric, Uplink
@@ -116,14 +117,16 @@ def _stranger_state(seen: Seen, said: Mapping[str, str]) -> dict[str, str]:
 
 
 def endpoint_state(seen: Seen, endpoint: Endpoint) -> tuple[str, str]:
-    """An endpoint is wired when its port is there and its switch has the flows for it. Where libvirt plugged it in on another host than the
-    file says, that host knows its port by its name.
+    """An endpoint is wired when its port is there and its switch has the flows for it; on a NIC itself it has no need of a switch. Where
+    libvirt plugged it in on another host than the file says, that host knows its port by its name.
     """
     meant = seen.fabric.endpoints[endpoint.name].host
     moved = endpoint.host != meant
-    state, reason = seen.state(endpoint.host, f"stranger/{endpoint.port}" if moved else f"endpoint/{endpoint.cable}")
+    state, reason = seen.state(endpoint.host, f"stranger/{endpoint.port}" if moved else endpoint.row)
     if moved and not reason:
         reason = f"the file has it on {meant}"
+    if endpoint.direct:
+        return state, reason
     switch = seen.switch(seen.fabric.hosts[endpoint.host].dpid)
     if state == "wired" and not switch:
         return "waiting", "no controller has reported its switch"
@@ -269,4 +272,5 @@ VIEWS: Mapping[str, Callable[[Seen], Iterator[Row]]] = {
     "links": links,
     "macs": macs,
     "services": services,
+    "nics": lambda seen: nics(seen.fabric, seen.states),
 }

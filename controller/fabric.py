@@ -156,7 +156,8 @@ class Loom:
         self._facts = known
         if self._fabric is not None:
             self._programs = self._compiler.compile(self._fabric, known)
-            endpoints = (*placed(self._fabric, known).endpoints.values(), *strangers(self._fabric, known))
+            switched = (endpoint for endpoint in placed(self._fabric, known).endpoints.values() if not endpoint.direct)
+            endpoints = (*switched, *strangers(self._fabric, known))
             bridges = {host.name: host.dpid for host in self._fabric.hosts.values()}
             self._snooper.follow(self._fabric.segments.values(), endpoints, bridges)
             self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}

@@ -5,9 +5,10 @@ from ipaddress import IPv4Address
 
 from weft.topology import names
 from weft.topology.check_segments import is_usable, overlap
+from weft.topology.direct import direct
 from weft.topology.document import Document, Faults
 from weft.topology.model import HOST_UPLINK, Endpoint, Host
-from weft.topology.schema import Guest, Uplink
+from weft.topology.schema import Guest, Nic, Uplink
 from weft.topology.schema import Host as HostSpec
 from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
@@ -96,16 +97,17 @@ def _plugged(document: Document) -> Complaints:
     for path, guest in document.items("guests"):
         for place, nic in enumerate(guest.nics):
             for name in nic.segments:
-                if wire := _needed_wire(document, guest, name):
+                if wire := _needed_wire(document, guest, nic, name):
                     what = f'host "{guest.host}" has no uplink "{wire}", which segment "{name}" needs'
                     yield (*path, "nics", place, "segment" if nic.trunk is None else "trunk"), what
 
 
-def _needed_wire(document: Document, guest: Guest, name: str) -> str | None:
+def _needed_wire(document: Document, guest: Guest, nic: Nic, name: str) -> str | None:
+    """A NIC of its own needs none: that its wire is the right one is said with the names."""
     host, segment = document.spec.hosts.get(guest.host), document.spec.segments.get(name)
-    if host is None or segment is None or segment.uplink in (None, HOST_UPLINK) or segment.mode == "isolated":
+    if host is None or segment is None or segment.uplink in (None, HOST_UPLINK) or segment.mode == "isolated" or direct(nic):
         return None
-    return None if segment.uplink in host.wires else segment.uplink
+    return None if segment.uplink in host.uplinks else segment.uplink
 
 
 def _uplink_addresses(document: Document) -> Complaints:
@@ -187,4 +189,4 @@ def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Ite
         path: Path = ("segments", endpoint.segment, "host")
         if endpoint.attach != "host":
             path = ("guests", endpoint.guest, "nics", int(endpoint.nic.removeprefix("eth")))
-        yield path, endpoint.host, None, [endpoint.port]
+        yield path, endpoint.host, None, [endpoint.port] if endpoint.port else []

@@ -4,7 +4,7 @@ Nodes go by kind and name (``guest:web1``); the attributes of each are its ``kin
 ``observed``, what was reported of it ({} where nothing was). Edges have a ``kind`` of their own:
 
 ==============================  ================================================================================
-``plug``                        endpoint - integration bridge, by the port in ``port``
+``plug``                        endpoint - integration bridge, by the port in ``port``; or NIC, by its virtual function or macvtap
 ``patch``                       integration bridge - uplink bridge
 ``port``                        uplink bridge - NIC
 ``wire``                        NIC - physical network
@@ -84,6 +84,8 @@ def _host(graph: "Graph[str]", host: Host, report: Mapping[str, State], switches
     bridge = _bridge(graph, host, None, host.dpid, switches)
     for uplink in host.uplinks.values():
         _uplink(graph, host, uplink, bridge, report.get(f"uplink/{uplink.name}", {}), switches)
+    for name, wire in {**{card.nic: card.uplink for card in host.cards.values()}, **host.macvtap}.items():
+        _own_nic(graph, host, name, wire, report.get(f"card/{name}", {}))
     for owned in [other for other in graph if other.partition(":")[2].startswith(f"{host.name}/")]:
         graph.add_edge(node, owned, kind="owns")
 
@@ -105,6 +107,15 @@ def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: St
         nic = _add(graph, "nic", f"{host.name}/{name}", observed, bond=bond, **meant)
         graph.add_edge(bridge, nic, kind="port", port=name, uplink=uplink.name)
         graph.add_edge(nic, _physnet(graph, uplink.name), kind="wire")
+
+
+def _own_nic(graph: "Graph[str]", host: Host, name: str, wire: str, report: State) -> None:
+    """A NIC with virtual functions or macvtaps, which may be an uplink's too."""
+    if f"nic:{host.name}/{name}" not in graph:
+        _add(graph, "nic", f"{host.name}/{name}", report, host=host.name)
+    vfs = host.cards[name].vfs if name in host.cards else 0
+    graph.nodes[f"nic:{host.name}/{name}"].update(vfs=vfs, functions=report.get("functions", []))
+    graph.add_edge(f"nic:{host.name}/{name}", _physnet(graph, wire), kind="wire")
 
 
 def _tunnels(graph: "Graph[str]", fabric: Fabric, reports: Reports) -> None:
@@ -134,7 +145,7 @@ def _endpoint(graph: "Graph[str]", fabric: Fabric, endpoint: Endpoint, report: M
         graph,
         "endpoint",
         endpoint.name,
-        report.get(f"endpoint/{endpoint.cable}"),
+        report.get(endpoint.row),
         guest=endpoint.guest,
         host=endpoint.host,
         segment=endpoint.segment,
@@ -145,7 +156,10 @@ def _endpoint(graph: "Graph[str]", fabric: Fabric, endpoint: Endpoint, report: M
     )
     owner = "host" if endpoint.attach == "host" else "guest"
     graph.add_edge(f"{owner}:{endpoint.guest}", node, kind="owns")
-    graph.add_edge(node, bridge_of(fabric.hosts[endpoint.host]), kind="plug", port=endpoint.port)
+    if endpoint.direct:
+        graph.add_edge(node, f"nic:{endpoint.host}/{endpoint.via}", kind="plug", port=endpoint.port, number=endpoint.number, mode=endpoint.mode)
+    else:
+        graph.add_edge(node, bridge_of(fabric.hosts[endpoint.host]), kind="plug", port=endpoint.port)
     graph.add_edge(node, f"segment:{endpoint.segment}", kind="member")
 
 

@@ -150,6 +150,48 @@ class EndpointSpec:
     """Default routes of a ``netns`` guest; empty: none."""
     mtu: int
     segment: str
+    tap: str = ""
+    """``OWNER:GROUP:multi``: who may open the tap, and more than once (``tap`` only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardSpec:
+    """A NIC and how many virtual functions it has (SR-IOV). Key: ``card/NIC``."""
+
+    nic: str
+    vfs: int
+
+
+@dataclass(frozen=True, slots=True)
+class VfSpec:
+    """A virtual function as a guest has it. Key: ``vf/fast.eth0``."""
+
+    nic: str
+    number: int
+    mac: str
+    vlan: int
+    """0: none."""
+    rate: int
+    """Megabits a second that it may send; 0: any."""
+    trusted: bool
+    """May send from any MAC, and listen to all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MacvtapSpec:
+    """A macvtap on a NIC. Key: ``macvtap/plain.eth0``."""
+
+    port: str
+    """Its name."""
+    index: int
+    """Its number as an interface: its device is ``/dev/tapINDEX``."""
+    nic: str
+    vlan: int
+    """0: none."""
+    mode: str
+    """``bridge``, ``vepa``, ``private`` or ``passthrough``."""
+    mac: str
+    mtu: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +244,9 @@ class NetworkSpec:
 
 
 LibvirtObject = LibvirtSpec | NetworkSpec
-Spec = BridgeSpec | UplinkSpec | TunnelSpec | ServiceSpec | HostWaySpec | DhcpSpec | EndpointSpec | MemberSpec | MonitorSpec | LibvirtObject
+DirectSpec = CardSpec | VfSpec | MacvtapSpec
+ServedSpec = ServiceSpec | HostWaySpec | DhcpSpec | MemberSpec | MonitorSpec
+Spec = BridgeSpec | UplinkSpec | TunnelSpec | EndpointSpec | DirectSpec | ServedSpec | LibvirtObject
 KINDS: Mapping[str, type[Any]] = {
     "bridge": BridgeSpec,
     "uplink": UplinkSpec,
@@ -211,6 +255,9 @@ KINDS: Mapping[str, type[Any]] = {
     "way": HostWaySpec,
     "dhcp": DhcpSpec,
     "endpoint": EndpointSpec,
+    "card": CardSpec,
+    "vf": VfSpec,
+    "macvtap": MacvtapSpec,
     "member": MemberSpec,
     "monitor": MonitorSpec,
     "libvirt": LibvirtSpec,

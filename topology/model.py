@@ -154,6 +154,16 @@ class Uplink:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """A NIC with virtual functions of its own (SR-IOV)."""
+
+    nic: str
+    vfs: int
+    uplink: str
+    """The physical network it is on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     name: str
     address: Interface | None
@@ -164,6 +174,9 @@ class Host:
     source: Source = field(compare=False)
     libvirt: str | None = None
     """URI of the libvirt whose guests are plugged into its bridge; None: none is asked."""
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    macvtap: Mapping[str, str] = field(default_factory=dict)
+    """NICs in no bridge that carry macvtaps, and the physical network each is on."""
 
     @property
     def path(self) -> str:
@@ -195,8 +208,8 @@ class Endpoint:
     addresses: tuple[Interface, ...]
     """With the prefix length of their subnet; empty where the model does not know any."""
     port: str
-    """Name of the port on the host's integration bridge, at most 15 bytes."""
-    attach: Literal["tap", "netns", "port", "libvirt", "host", "stranger"]
+    """Name of the port on the host's integration bridge, at most 15 bytes; of a macvtap its name, of a virtual function empty."""
+    attach: Literal["tap", "netns", "port", "libvirt", "host", "stranger", "vf", "macvtap"]
     """``libvirt``: its port is known when its guest runs, and on which host; ``host``: the host's own interface in a segment; ``stranger``:
     not of the file, a port that says its segment itself."""
     spoof: bool
@@ -206,6 +219,24 @@ class Endpoint:
     """Tag of its frames at the port, of a guest's trunk; None: untagged."""
     trunk: bool = False
     """Other endpoints share its port."""
+    via: str = ""
+    """The NIC that it hangs on, where it is `direct`."""
+    mode: str = ""
+    """Of a macvtap: ``bridge``, ``vepa``, ``private`` or ``passthrough``."""
+    number: int = 0
+    """Of a virtual function, among those of its NIC."""
+    tap: str = ""
+    """Who may open its tap and how, as ``OWNER:GROUP:multi`` with what is said of it; empty: root, one queue."""
+
+    @property
+    def direct(self) -> bool:
+        """Hangs on a NIC and in no bridge: no flow sees what it sends or gets."""
+        return self.attach in ("vf", "macvtap")
+
+    @property
+    def row(self) -> str:
+        """Its key in the row of its host: all endpoints of a trunk have one."""
+        return f"{self.attach if self.direct else 'endpoint'}/{self.cable}"
 
     @property
     def path(self) -> str:

@@ -11,6 +11,7 @@ A derived interface name holds a dot and a guest's name never does, so that the 
 ``h.db``                the host's own interface in segment ``db``
 ``x.physnet``           the way out of the service namespace, on ``wx-physnet``
 ``b.physnet``           the bond of its NICs, on ``wx-physnet``
+``ens257.5``            VLAN 5 of a NIC, below macvtaps
 ======================  ==================================================================
 """
 
@@ -69,6 +70,17 @@ def ifname(name: str) -> str:
 
 def endpoint_port(guest: str, nic: str) -> str:
     return ifname(f"{guest}-{nic}")
+
+
+def vlan_device(nic: str, vlan: int) -> str:
+    """What takes a tag off a NIC's frames, for the macvtaps on it."""
+    return ifname(f"{nic}.{vlan}")
+
+
+def tap_index(fabric: str, endpoint: str) -> int:
+    """Number of a macvtap as an interface, and so of ``/dev/tapNUMBER``: far from those that the kernel counts up from 1, since all
+    namespaces of a machine share one ``/dev``."""
+    return 1 << 24 | digest(f"tap/{fabric}/{endpoint}", 24)
 
 
 def tunnel_port(host: str) -> str:

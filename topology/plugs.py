@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weft.topology import names
+from weft.topology.direct import numbers
 from weft.topology.document import Document, Faults
 from weft.topology.model import Endpoint, Segment
-from weft.topology.schema import AttachPort, Host, Nic
+from weft.topology.schema import AttachMacvtap, AttachPort, AttachTap, AttachVf, Host, Nic
 from weft.topology.terms import Address, Interface
 from weft.topology.yaml12 import Path
 
-Attach = Literal["tap", "netns", "port", "libvirt", "host"]
+Attach = Literal["tap", "netns", "port", "libvirt", "host", "vf", "macvtap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Plug:
     trunk: bool = False
     given: tuple[tuple[int, Address | Interface], ...] = ()
     """Addresses that the file gives it, with their place in the NIC's list."""
+    via: str = ""
+    mode: str = ""
+    number: int = 0
+    tap: str = ""
 
     @property
     def name(self) -> str:
@@ -45,11 +50,11 @@ class Plug:
 
 
 def plugs(document: Document, segments: Mapping[str, Segment], lab: bool) -> Iterator[Plug]:
-    spec = document.spec
+    spec, functions = document.spec, numbers(document)
     for guest_name, guest in spec.guests.items():
         for place, nic in enumerate(guest.nics):
             if guest.host in spec.hosts:
-                yield from _nic(document, segments, guest_name, place, nic, lab)
+                yield from _nic(document, segments, guest_name, place, nic, functions.get((guest_name, place), 0), lab)
     for name, segment in segments.items():
         for host in spec.hosts if segment.host else ():
             if any(guest.host == host and name in nic.segments for guest in spec.guests.values() for nic in guest.nics):
@@ -57,17 +62,30 @@ def plugs(document: Document, segments: Mapping[str, Segment], lab: bool) -> Ite
                 yield Plug(("segments", name, "host"), host, name, host, segment, None, mac, names.host_port(name), "host")
 
 
-def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place: int, nic: Nic, lab: bool) -> Iterator[Plug]:
-    spec, label = document.spec, f"eth{place}"
+def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place: int, nic: Nic, number: int, lab: bool) -> Iterator[Plug]:
+    spec, label, tap = document.spec, f"eth{place}", ""
     mac = nic.mac or names.mac(spec.fabric, f"{guest}.{label}")
-    port = nic.attach.port if isinstance(nic.attach, AttachPort) else names.endpoint_port(guest, label)
+    port, via, mode = names.endpoint_port(guest, label), "", ""
+    match nic.attach:
+        case AttachPort():
+            port = nic.attach.port
+        case AttachVf():
+            port, via = "", nic.attach.vf
+        case AttachTap(tap=said):
+            tap = tap_word(said.owner, said.group, said.multiqueue)
+        case AttachMacvtap():
+            via, mode = nic.attach.macvtap, nic.attach.mode
     there = [(tag, segments[name]) for tag, name in nic.plugs if name in segments]
     homes = [_home(ip, [segment for _, segment in there]) for ip in nic.ip]
     for tag, segment in there:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
         path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
         attach = _attach(nic, lab, libvirt_of(spec.hosts[host], lab) is not None)
-        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given)
+        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given, via, mode, number, tap)
+
+
+def tap_word(owner: str | None, group: str | None, multiqueue: bool) -> str:
+    return ":".join((owner or "", group or "", "multi" if multiqueue else "")).removesuffix("::")
 
 
 def _home(given: Address | Interface, segments: list[Segment]) -> Segment | None:
@@ -89,6 +107,8 @@ def _attach(nic: Nic, lab: bool, libvirt: bool) -> Attach:
         return "port"
     if nic.attach == "libvirt":
         return "libvirt" if libvirt else "netns"
+    if isinstance(nic.attach, AttachVf | AttachMacvtap):
+        return "vf" if isinstance(nic.attach, AttachVf) else "macvtap"
     return "netns" if nic.attach == "netns" or (nic.attach is None and lab) else "tap"
 
 
@@ -117,4 +137,8 @@ def endpoint(document: Document, plug: Plug, addresses: tuple[Interface, ...]) -
         source=document.source(*plug.path),
         tag=plug.tag,
         trunk=plug.trunk,
+        via=plug.via,
+        mode=plug.mode,
+        number=plug.number,
+        tap=plug.tap,
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from weft.topology import names
 from weft.topology.addresses import allot
+from weft.topology.check_direct import Around, check_direct, check_held
 from weft.topology.check_hosts import check_hosts, check_interfaces
 from weft.topology.check_kinds import check_kinds
 from weft.topology.check_libvirt import check_libvirt
@@ -15,7 +16,7 @@ from weft.topology.check_segments import check_segments
 from weft.topology.check_services import check_services
 from weft.topology.check_traffic import check_traffic
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Fabric, Guest, Host, Lab, Segment, Uplink
+from weft.topology.model import Card, Endpoint, Fabric, Guest, Host, Lab, Segment, Uplink
 from weft.topology.overlay import WIRE_MTU
 from weft.topology.plugs import endpoint, libvirt_of, plugs, same_macs
 from weft.topology.resolve_rules import (
@@ -46,6 +47,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_traffic(document, faults)
     check_kinds(document, faults)
     check_libvirt(document, faults)
+    check_direct(document, lab, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)
@@ -56,6 +58,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     faults.throw()
     policies = resolve_policies(document, endpoints)
     check_policies(document, policies, segments, endpoints, faults)
+    check_held(document, policies, Around(segments, endpoints, hosts), faults)
     faults.throw()
     return Fabric(
         name=document.spec.fabric,
@@ -86,7 +89,9 @@ def _hosts(document: Document, lab: bool) -> dict[str, Host]:
             uplinks[LAB_UPLINK] = _lab_uplink(document, name)
         dpid = names.dpid(fabric, name, spec.bridge)
         libvirt = libvirt_of(spec, lab)
-        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name), libvirt)
+        cards = {nic: Card(nic, pf.vfs, pf.uplink) for nic, pf in spec.sriov.items()}
+        macvtap = {nic: given.uplink for nic, given in spec.macvtap.items()}
+        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name), libvirt, cards, macvtap)
     return made
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from weft.topology import names
 from weft.topology.dhcp_rows import dhcp_rows
+from weft.topology.direct_rows import direct_rows
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
@@ -46,7 +47,8 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= _services(fabric, host, here)
         row |= _host_way(fabric, host)
         row |= dhcp_rows(fabric, host, row)
-        row |= _endpoints(fabric, host, local[name])
+        row |= _endpoints(fabric, host, [endpoint for endpoint in local[name] if not endpoint.direct])
+        row |= direct_rows(fabric, host)
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
         row |= _libvirt(fabric, host, published)
@@ -163,6 +165,7 @@ def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Ro
             gateways=() if bare or endpoint.attach == "host" else tuple(_gateways(endpoint, segment, routed)),
             mtu=min(fabric.segments[each.segment].mtu for each in (endpoint, *others)),
             segment=segment.name,
+            tap=endpoint.tap,
         )
 
 

@@ -21,6 +21,8 @@ MTU_MIN, MTU_MAX = 576, 9216
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[!-.0-~]+")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+"""useradd(8)."""
 _RATE = re.compile(r"([1-9][0-9]{0,11})(bit|kbit|mbit|gbit)")
 _DURATION = re.compile(r"[1-9][0-9]{0,6}[smhd]")
 _DPID = re.compile(r"[0-9a-f]{16}")
@@ -230,6 +232,7 @@ Filled = BeforeValidator(_filled)
 """Beside a tuple: of one thing at least."""
 Name = Annotated[StrictStr, AfterValidator(name)]
 InterfaceName = Annotated[StrictStr, AfterValidator(interface_name)]
+UserName = Annotated[StrictStr, AfterValidator(_matching(_USER, "is not the name of a user or a group"))]
 Ip = Annotated[Address, PlainValidator(address)]
 Cidr = Annotated[Interface, PlainValidator(cidr)]
 Ips = Annotated[tuple[Annotated[Address | Interface, PlainValidator(_ip)], ...], BeforeValidator(_listed)]
@@ -245,7 +248,7 @@ Vlan = Annotated[StrictInt, between(1, 4094)]
 VlanKey = Annotated[StrictInt, between(1, 4094), BeforeValidator(_tag_key)]
 Mtu = Annotated[StrictInt, between(MTU_MIN, MTU_MAX)]
 PortNumber = Annotated[StrictInt, between(1, 65535)]
-VfCount = Annotated[StrictInt, between(1, 256)]
+VfCount = Annotated[StrictInt, between(0, 256)]
 Dscp = Annotated[StrictInt, between(0, 63)]
 Sampling = Annotated[StrictInt, between(1, 1 << 24)]
 Service = Annotated[StrictStr, AfterValidator(service)]

@@ -120,6 +120,18 @@ class AttachPort(Strict):
     port: s.InterfaceName
 
 
+class Tap(Strict):
+    """A tap whose opener is a user of the host, by name. `multiqueue`: it may be opened more than once, for more than one queue."""
+
+    owner: s.UserName | None = None
+    group: s.UserName | None = None
+    multiqueue: StrictBool = False
+
+
+class AttachTap(Strict):
+    tap: Tap
+
+
 class AttachVf(Strict):
     vf: StrictStr
 
@@ -132,12 +144,13 @@ class AttachMacvtap(Strict):
 def _attach_form(given: Any) -> str:
     if not isinstance(given, dict):
         return "=word"
-    return next((f"={form}" for form in ("vf", "macvtap") if form in given), "=port")
+    return next((f"={form}" for form in ("vf", "macvtap", "tap") if form in given), "=port")
 
 
 Attach = Annotated[
     Annotated[Literal["tap", "libvirt", "netns"], Tag("=word")]
     | Annotated[AttachPort, Tag("=port")]
+    | Annotated[AttachTap, Tag("=tap")]
     | Annotated[AttachVf, Tag("=vf")]
     | Annotated[AttachMacvtap, Tag("=macvtap")],
     Discriminator(_attach_form),

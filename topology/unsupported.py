@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from weft.topology.document import Document, Faults
-from weft.topology.schema import AttachMacvtap, AttachVf, Host, Nic
 from weft.topology.yaml12 import Path
 
 LATER = "not supported yet"
@@ -17,33 +16,9 @@ def refuse_unsupported(document: Document, faults: Faults) -> None:
 
 
 def _found(document: Document) -> Iterator[tuple[Path, str]]:
-    yield from _whole_fabric(document)
-    for path, host in document.items("hosts"):
-        for rest, what in _host(host):
-            yield (*path, *rest), f"{what} {LATER}"
-    for path, guest in document.items("guests"):
-        for place, nic in enumerate(guest.nics):
-            for key, what in _nic(nic):
-                yield (*path, "nics", place, key), f"{what} {LATER}"
-
-
-def _whole_fabric(document: Document) -> Iterator[tuple[Path, str]]:
     spec = document.spec
     if spec.overlay.type == "stt":
         yield ("overlay", "type"), "stt is in no maintained kernel: use geneve"
     for section in _SECTIONS:
         for path, _ in document.items(section):
             yield path, LATER
-
-
-def _host(host: Host) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, what in (("sriov", "SR-IOV is"), ("macvtap", "macvtap is")):
-        if getattr(host, key):
-            yield (key,), what
-
-
-def _nic(nic: Nic) -> Iterator[tuple[str, str]]:
-    if isinstance(nic.attach, AttachVf):
-        yield "attach", "a virtual function is"
-    elif isinstance(nic.attach, AttachMacvtap):
-        yield "attach", "macvtap is"

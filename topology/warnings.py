@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from weft.topology.check_policies import policy_warnings
-from weft.topology.model import Fabric
+from weft.topology.model import Fabric, Guest
 
 
 def warnings(fabric: Fabric) -> Iterator[str]:
@@ -19,6 +19,7 @@ def warnings(fabric: Fabric) -> Iterator[str]:
             if endpoint.segment in seen:
                 yield f'{endpoint.source}: endpoint "{endpoint.name}": its guest is in segment "{endpoint.segment}" already'
             seen.add(endpoint.segment)
+        yield from _hairpins(guest)
     for host in fabric.hosts.values():
         for uplink in host.uplinks.values():
             if uplink.bond != "none" and len(uplink.nics) == 1:
@@ -28,6 +29,14 @@ def warnings(fabric: Fabric) -> Iterator[str]:
     for service in fabric.services:
         if not service.members:
             yield f'{service.source}: service "{service.name}": no guest of segment "{service.segment}" is behind it'
+
+
+def _hairpins(guest: Guest) -> Iterator[str]:
+    """IEEE 802.1Qbg: a virtual Ethernet port aggregator leaves switching to the switch at the other end of its cable."""
+    for endpoint in guest.endpoints:
+        if endpoint.mode == "vepa":
+            told = f'mode vepa: others on "{endpoint.via}" hear it only if the switch there sends frames back where they came from (hairpin)'
+            yield f'{endpoint.source}: endpoint "{endpoint.name}": {told}'
 
 
 def _mtus(fabric: Fabric) -> Iterator[str]:

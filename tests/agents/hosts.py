@@ -7,6 +7,8 @@ from weft.agents.observed import (
     HERE,
     Answering,
     Bridge,
+    Card,
+    Function,
     Health,
     Leased,
     Link,
@@ -39,6 +41,8 @@ class Host:
         self.datapath = "netdev"
         self.vlans = 1
         self.answering: dict[str, Answering] = {}
+        self.totals: dict[str, int] = {}
+        self.functions: dict[str, list[Function]] = {}
         self.resolvers: tuple[str, ...] = ("192.0.2.53",)
         self.leased: dict[str, Leased] = {}
         self.virt: Virt | None = None
@@ -47,7 +51,8 @@ class Host:
         links = {space: dict(links) for space, links in self.links.items()}
         seen = Observed(self.datapath, dict(self.bridges), dict(self.ports), links, self.deaf, dict(self.based), self.services, self.host_way)
         seen = replace(seen, vlans=self.vlans, answering=dict(self.answering), resolvers=self.resolvers, leased=dict(self.leased))
-        return replace(seen, virt=self.virt)
+        cards = {nic: Card(total, tuple(self.functions.get(nic, ()))) for nic, total in self.totals.items()}
+        return replace(seen, virt=self.virt, cards=cards)
 
     def plan(self, wanted: Wanted) -> Plan:
         return plan(FABRIC, HOST, wanted, self.observe(), CONTROLLER)
@@ -140,7 +145,28 @@ class Host:
         self.links.setdefault(step.namespace, {})[step.inside] = Link(step.inside, "veth", step.mac, step.mtu, False, "")
 
     def _MakeTap(self, step: s.MakeTap, key: str) -> None:
-        self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key)
+        self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key, opener=step.opener)
+
+    def _MakeVlan(self, step: s.MakeVlan, key: str) -> None:
+        self._above(Link(step.name, "vlan", "0e:00:00:00:00:0f", step.mtu, True, f"vlan/{step.name}", index=100 + step.vlan), step.nic)
+
+    def _MakeMacvtap(self, step: s.MakeMacvtap, key: str) -> None:
+        self._above(Link(step.name, "macvtap", step.mac, step.mtu, True, key, index=step.index, mode=step.mode), step.lower)
+
+    def _above(self, link: Link, lower: str) -> None:
+        assert self.links[HERE][lower].up
+        self.links[HERE][link.name] = replace(link, over=self.links[HERE][lower].index)
+
+    def _SetFunctions(self, step: s.SetFunctions, key: str) -> None:
+        assert not any(function.busy for function in self.functions.get(step.nic, ()))
+        made = (Function(number, f"0000:01:10.{number}", str(number), "", "", spoofchk=True, trust=False) for number in range(step.count))
+        self.functions[step.nic] = list(made)
+
+    def _SetFunction(self, step: s.SetFunction, key: str) -> None:
+        found = self.functions[step.nic][step.number]
+        flags = {"spoofchk", "trust"}
+        changed = {name: bool(value) if name in flags else value for name, value in step.settings}
+        self.functions[step.nic][step.number] = replace(found, **changed)  # type: ignore[arg-type]
 
     def _RemoveLink(self, step: s.RemoveLink, key: str) -> None:
         del self.links[HERE][step.name]

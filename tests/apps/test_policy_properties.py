@@ -99,6 +99,7 @@ dimensions = st.lists(st.sets(st.integers(0, 5), min_size=1, max_size=3), min_si
 FIELDS = ("reg1", "reg2", "reg3")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([10, 20, 30]), dimensions), max_size=3, unique_by=lambda one: one[0]), st.data())
 def test_a_conjunction_is_all_its_combinations(given_ones, data) -> None:
     table, plain = Classifier(), Classifier()

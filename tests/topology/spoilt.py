@@ -169,8 +169,6 @@ HOSTS = [
         "nics: [ens1], address: dhcp}}, sriov: {ens2: {vfs: 4, uplink: fysnet}}, macvtap: {ens1: {uplink: physnet}}, libvirt: qemu:///system}\nseg",
         [
             '4: host "kvm2": NIC "ens1" is in uplink "physnet" already',
-            '4: host "kvm2": SR-IOV is not supported yet',
-            '4: host "kvm2": macvtap is not supported yet',
             '4: host "kvm2": no host or segment has an uplink "fysnet", did you mean "physnet"?',
         ],
     ),
@@ -267,7 +265,7 @@ GUESTS = [
         "{segment: db, ip: 10.0.9.5}",
         "{segment: db, attach: {vf: x}}",
         [
-            '11: endpoint "db1.eth0": a virtual function is not supported yet',
+            '11: endpoint "db1.eth0": a virtual function is on the wire itself, and segment "db" is isolated: only a bridged one is there',
             '11: endpoint "db1.eth0": host "kvm2" has no sriov NIC "x"',
         ],
     ),
@@ -275,8 +273,8 @@ GUESTS = [
         "{segment: db, ip: 10.0.9.5}",
         "{segment: db, attach: {macvtap: x}}",
         [
+            '11: endpoint "db1.eth0": a macvtap is on the wire itself, and segment "db" is isolated: only a bridged one is there',
             '11: endpoint "db1.eth0": host "kvm2" has no macvtap NIC "x"',
-            '11: endpoint "db1.eth0": macvtap is not supported yet',
         ],
     ),
     (
