@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.agents import steps as s
+from weft.agents.deadman import Deadman, hold
 from weft.agents.eyes import Eyes
 from weft.agents.health import Health
 from weft.agents.hostway import leave_host_way, set_host_way
@@ -24,9 +25,11 @@ from weft.agents.libvirt import Libvirt
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
 from weft.agents.plan import Failures, Plan, Wanted, plan
+from weft.agents.reach import Address
 from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
+from weft.agents.trial import Trial
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import LibvirtSpec, from_json
 from weft.topology.names import service_namespace
@@ -44,6 +47,9 @@ SAY_AFTER = 2.0
 """Seconds it waits for a database before it says so."""
 LEASES_AFTER = 1.0
 """Seconds it waits for more leases before it looks at them."""
+LOOK_IN_TRIAL = 0.2
+"""The same while a change of how the host is reached is being tried."""
+STATE = Path("/var/lib/weft")
 ROUNDS = 4
 """Plans it carries out one after the other before it reports what does not converge."""
 
@@ -59,6 +65,12 @@ class Place:
     """Open vSwitch's run directory."""
     controller: str | None = None
     """Overrides where the store says that the controller listens."""
+    state: Path | None = None
+    """Where it writes how to put the host back; None: ``/var/lib/weft/FABRIC``."""
+    within: float = 30.0
+    """Seconds in which the store has to answer again after a change of how the host is reached."""
+    keep: tuple[Address, ...] = ()
+    """Who has to answer as well."""
 
 
 class Agent:
@@ -72,6 +84,7 @@ class Agent:
         self._libvirt = Libvirt(self._wake.set)
         self._datapath = "netdev"
         self._eyes: Eyes | None = None
+        self._trial: Trial | None = None
         self._fabric = ""
         self._stuck = 0
         self._leasing = False
@@ -95,14 +108,16 @@ class Agent:
     async def _news(self) -> None:
         """Returns when there is something to look at: news, or what did not succeed, later and later, or nothing for a while."""
         pause = min(0.1 * 2**self._stuck, LOOK_ANYWAY) if self._stuck else LOOK_ANYWAY
+        pause = min(pause, LOOK_IN_TRIAL) if self._trial and self._trial.runs() else pause
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
         await asyncio.sleep(SETTLE if self._stuck < 3 else pause / 10)
         self._wake.clear()
 
     def _asked(self, changes: list[Change]) -> None:
-        """The store says something: our own heartbeat is no news."""
-        if any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
+        """The store says something: our own heartbeat is no news, another `weft apply` is where something was put back."""
+        again = self._trial is not None and self._trial.has_put_back()
+        if again or any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
             self._stuck = 0
             self._wake.set()
 
@@ -120,32 +135,50 @@ class Agent:
 
     async def _converge(self) -> None:
         row = next(iter(self._store.tables["Host"].values()), None)
-        fabric = next((row["name"] for row in self._store.tables["Fabric"].values()), self._fabric)
+        fabric, serial = next(((row["name"], row["serial"]) for row in self._store.tables["Fabric"].values()), (self._fabric, 0))
         if row is None or not fabric or not self._ovs.ready.is_set():
             return
         if fabric != self._fabric or self._eyes is None:
             self._fabric = fabric
             self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+            deadman = Deadman(self._place.state or STATE / fabric, self._place.ovsdb, fabric, self._place.within)
+            self._trial = Trial(deadman, self._place.store, self._place.keep, self._kernel)
             asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
             asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.changes.fileno(), self._leased)
             asyncio.get_running_loop().add_reader(self._eyes.clients.changes.fileno(), self._given)
             asyncio.get_running_loop().add_reader(self._eyes.nexthops.fileno(), self._next_hop)
-        wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
+        assert self._trial is not None
+        trial = self._trial
+        if await trial.over():
+            self._looked = -LOOK_ANYWAY  # somebody else has changed what is remembered here
+        asked: Wanted = {key: from_json(key, text) for key, text in row["wanted"].items()}
+        wanted = asked
         failures: Failures = {}
+        held: Failures = await self._kernel(lambda: trial.put_back(asked, serial))
         before: list[Action] = []
         for _ in range(ROUNDS):
             seen = await self._observe(wanted)
+            wanted = hold(asked, held, seen)
             planned = plan(fabric, self._place.host, wanted, seen, self._controller())
+            if untried := await trial.begin(planned.changes, seen, serial):
+                held |= untried
+                continue
             failures = planned.failures | {key: failures[key] for key in failures if key in _touched(planned)}
             if not planned.actions or planned.actions == before:
+                trial.note(failures, wanted, seen)
                 break
             before = planned.actions
-            failures |= await self._apply(planned.actions)
+            last = trial.last(planned.actions)
+            failures |= await self._apply([action for action in planned.actions if action not in last])
+            if last and not await trial.is_well():
+                self._wake.set()  # what was before is being put back
+                return
+            failures |= await self._apply(last)
         else:
             seen = await self._observe(wanted)
         self._stuck = self._stuck + 1 if planned.actions else 0
         self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"])
-        await self._report(row, states(wanted, seen, failures | self._health.states))
+        await self._report(row, states({**asked, **wanted}, seen, failures | self._health.states | held))
 
     def _heard(self) -> None:
         if self._eyes is not None:
@@ -182,7 +215,7 @@ class Agent:
         self._looked = now if thorough else self._looked
         uri = next((spec.uri for spec in wanted.values() if isinstance(spec, LibvirtSpec)), None)
         virt = await self._libvirt.look(uri, thorough)
-        seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), self._place.store, thorough))
+        seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), thorough))
         return replace(seen, virt=virt)
 
     async def _apply(self, actions: list[Action]) -> Failures:
@@ -259,7 +292,7 @@ class Agent:
 
 
 def _news(old: Row, new: Row) -> bool:
-    ignored = {"state", "applied_serial", "seen"}
+    ignored = {"state", "applied_serial", "seen", "serial"}
     return any(old[column] != new[column] for column in old if column not in ignored)
 
 

@@ -21,7 +21,7 @@ def host_watch(host: str) -> dict[str, Watch]:
     """What an agent follows: its own row, whose fabric it is, and where the controller listens."""
     return {
         "Host": Watch(AGENT_COLUMNS, (["name", "==", host],)),
-        "Fabric": Watch(("name",)),
+        "Fabric": Watch(("name", "serial")),
         "Controller": Watch(("targets",)),
     }
 
