@@ -1,37 +1,34 @@
 """The agent of one host: observe, plan, apply, observe, report; again whenever the store, Open vSwitch or the kernel says something.
 
 Restartable between any two steps: what it knows is what it sees. While its store was never there it goes by what that said last
-(`weft.agents.keep`). Work on the kernel is done in one worker thread; everything else
-is on the event loop.
+(`weft.agents.keep`). Work on the kernel is done in one worker thread; everything else is on the event loop.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from weft.agents import steps as s
+from weft.agents.deadman import Deadman, hold
 from weft.agents.eyes import Eyes
+from weft.agents.hands import Hands
 from weft.agents.health import Health
-from weft.agents.hostway import leave_host_way, set_host_way
 from weft.agents.keep import Keep, Keeper, Told
 from weft.agents.libvirt import Libvirt
 from weft.agents.observed import Observed
 from weft.agents.ovs import DATABASE, WATCHES, Switch, kernel_datapath
+from weft.agents.place import Place, link_below
 from weft.agents.plan import Failures, Plan, Wanted, plan
-from weft.agents.services import set_services
 from weft.agents.states import states
 from weft.agents.steps import Action
+from weft.agents.trial import Trial
 from weft.topology.errors import WeftError
-from weft.topology.hostrow import LibvirtSpec, Spec, from_json
+from weft.topology.hostrow import LibvirtSpec, from_json
 from weft.topology.names import service_namespace
 from weft.topology.ovsdb import Row, Unreachable
 from weft.topology.questions import answer, open_questions
@@ -52,23 +49,21 @@ KEEP_AFTER = 5.0
 """Seconds between two looks at whether flows are to be kept, at least."""
 LEASES_AFTER = 1.0
 """Seconds it waits for more leases before it looks at them."""
+LOOK_IN_TRIAL = 0.2
+"""The same while a change of how the host is reached is being tried."""
 ROUNDS = 4
 """Plans it carries out one after the other before it reports what does not converge."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an agent works."""
+class Done:
+    """What a round of plans came to. `left`: what it would do again; `held`: what is not tried, since it cut the host off."""
 
-    host: str
-    store: str
-    ovsdb: str
-    folder: Path
-    """Open vSwitch's run directory."""
-    keep: Path
-    """Where it keeps what it was told (`weft.agents.keep`)."""
-    controller: str | None = None
-    """Overrides where the store says that the controller listens."""
+    wanted: Wanted
+    seen: Observed
+    left: list[Action]
+    failures: Failures
+    held: Failures
 
 
 class Agent:
@@ -82,11 +77,13 @@ class Agent:
         self._libvirt = Libvirt(self._wake.set)
         self._datapath = "netdev"
         self._eyes: Eyes | None = None
+        self._trial: Trial | None = None
+        self._hands: Hands | None = None
         self._fabric = ""
         self._stuck = 0
         self._leasing = False
         self._looked = self._reported = self._kept = -LOOK_ANYWAY
-        self._keep = Keep(place.keep)
+        self._keep = Keep(place.state)
         self._keeper = Keeper(self._keep, place.folder)
         self._known: Told | None = None
 
@@ -115,10 +112,12 @@ class Agent:
         """Takes apart what was made of a fabric on this host, and gives NICs their addresses back; what failed."""
         await _patiently(self._ovs, self._place.ovsdb)
         self._datapath = "system" if await self._kernel(kernel_datapath) else "netdev"
-        self._fabric, self._eyes = fabric, await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+        await self._begin(fabric)
         try:
-            _, left, failures = await self._carry_out(Told(self._place.store, fabric), {})
-            return failures | {action.object: ("failed", f"{action.action} {action.detail}") for action in left}
+            done = await self._carry_out(Told(self._place.store, fabric), {})
+            if done is None:
+                return {fabric: ("failed", "whom this host reaches could not be reached without: all is as it was")}
+            return done.failures | done.held | {action.object: ("failed", f"{action.action} {action.detail}") for action in done.left}
         finally:
             await self._ovs.stop()
             self._worker.shutdown()
@@ -126,14 +125,16 @@ class Agent:
     async def _news(self) -> None:
         """Returns when there is something to look at: news, or what did not succeed, later and later, or nothing for a while."""
         pause = min(0.1 * 2**self._stuck, LOOK_ANYWAY) if self._stuck else LOOK_ANYWAY
+        pause = min(pause, LOOK_IN_TRIAL) if self._trial and self._trial.runs() else pause
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), pause)
         await asyncio.sleep(SETTLE if self._stuck < 3 else pause / 10)
         self._wake.clear()
 
     def _asked(self, changes: list[Change]) -> None:
-        """The store says something: our own heartbeat is no news."""
-        if any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
+        """The store says something: our own heartbeat is no news, another `weft apply` is where something was put back."""
+        again = self._trial is not None and self._trial.has_put_back()
+        if again or any(change.old is None or change.new is None or _news(change.old, change.new) for change in changes):
             self._stuck = 0
             self._wake.set()
 
@@ -166,26 +167,39 @@ class Agent:
         told = self._told(row)
         if told is None or not self._ovs.ready.is_set():
             return
-        fabric = told.fabric
-        if fabric != self._fabric or self._eyes is None:
-            self._fabric = fabric
-            self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
-            asyncio.get_running_loop().add_reader(self._eyes.ears.fileno(), self._heard)
-            asyncio.get_running_loop().add_reader(self._eyes.dnsmasq.changes.fileno(), self._leased)
-            asyncio.get_running_loop().add_reader(self._eyes.clients.changes.fileno(), self._given)
-            asyncio.get_running_loop().add_reader(self._eyes.nexthops.fileno(), self._next_hop)
-        wanted = told.specs()
-        seen, left, failures = await self._carry_out(told, wanted)
-        if alone := await self._switch().release():
+        if told.fabric != self._fabric or self._eyes is None:
+            await self._begin(told.fabric)
+        assert self._eyes is not None and self._trial is not None
+        if await self._trial.over():
+            self._looked = -LOOK_ANYWAY  # somebody else has changed what is remembered here
+        done = await self._carry_out(told, told.specs())
+        if done is not None and (alone := await self._switch().release()):
             self._eyes.forget_bases()
-            seen, left, failures = await self._carry_out(told, wanted)
-        self._stuck = self._stuck + 1 if left else 0
-        await self._lay(wanted, seen, alone)
-        self._health.want(service_namespace(fabric, self._place.host), wanted, row["state"] if row else {})
+            done = await self._carry_out(told, told.specs())
+        if done is None:
+            self._wake.set()  # what was before is being put back
+            return
+        self._stuck = self._stuck + 1 if done.left else 0
+        await self._lay(done, alone)
+        self._health.want(service_namespace(told.fabric, self._place.host), done.wanted, row["state"] if row else {})
         if row is not None:
-            await self._report(row, states(wanted, seen, failures | self._health.states))
-            await self._answer(told, seen)
-            await self._keep_it(told, wanted, seen)
+            asked = {**told.specs(), **done.wanted}
+            await self._report(row, states(asked, done.seen, done.failures | self._health.states | done.held))
+            await self._answer(told, done.seen)
+            await self._keep_it(told, done)
+
+    async def _begin(self, fabric: str) -> None:
+        """Looks at this host as one of a fabric from now on."""
+        self._fabric = fabric
+        eyes = self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
+        deadman = Deadman(self._place.state / "trial", self._place.ovsdb, fabric, self._place.within)
+        self._trial = Trial(deadman, self._place.store, self._place.reachable, self._kernel)
+        self._hands = Hands(eyes, self._libvirt, self._switch, self._kernel)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(eyes.ears.fileno(), self._heard)
+        loop.add_reader(eyes.dnsmasq.changes.fileno(), self._leased)
+        loop.add_reader(eyes.clients.changes.fileno(), self._given)
+        loop.add_reader(eyes.nexthops.fileno(), self._next_hop)
 
     async def _answer(self, told: Told, seen: Observed) -> None:
         """Says what it would do if it should have something else: the steps that can be planned from what it sees now."""
@@ -194,37 +208,50 @@ class Agent:
             actions = plan(told.fabric, self._place.host, wanted, seen, self._controller(told)).actions
             await answer(self._store, question, [{"action": a.action, "object": a.object, "detail": a.detail} for a in actions])
 
-    async def _carry_out(self, told: Told, wanted: Wanted) -> tuple[Observed, list[Action], Failures]:
-        """Plans and applies until there is nothing left to do; what it sees then, what is left all the same, and what failed."""
-        failures: Failures = {}
-        before: list[Action] = []
+    async def _carry_out(self, told: Told, asked: Wanted) -> Done | None:
+        """Plans and applies until there is nothing left to do. None: a change of how the host is reached was not found good in time."""
+        assert self._trial is not None and self._hands is not None
+        trial, failures, before = self._trial, Failures(), list[Action]()
+        held: Failures = await self._kernel(lambda: trial.put_back(asked, told.serial))
+        wanted = asked
         for _ in range(ROUNDS):
             seen = await self._observe(wanted)
+            wanted = hold(asked, held, seen)
             planned = plan(told.fabric, self._place.host, wanted, seen, self._controller(told))
+            if untried := await trial.begin(planned.changes, seen, told.serial):
+                held |= untried
+                continue
             failures = planned.failures | {key: failures[key] for key in failures if key in _touched(planned)}
             if not planned.actions or planned.actions == before:
-                return seen, planned.actions, failures
+                trial.note(failures, wanted, seen)
+                return Done(wanted, seen, planned.actions, failures, held)
             before = planned.actions
-            failures |= await self._apply(planned.actions)
-        return await self._observe(wanted), planned.actions, failures
+            last = trial.last(planned.actions)
+            failures |= await self._hands.apply([action for action in planned.actions if action not in last])
+            if last and not await trial.is_well():
+                return None
+            failures |= await self._hands.apply(last)
+        return Done(wanted, await self._observe(wanted), planned.actions, failures, held)
 
-    async def _lay(self, wanted: Mapping[str, Spec], seen: Observed, alone: bool) -> None:
+    async def _lay(self, done: Done, alone: bool) -> None:
         """What was kept of the bridges, where no controller is there to lay it."""
-        for bridge in (each.name for each in seen.bridges.values() if each.ours):
-            work = partial(self._keeper.lay, bridge, self._switch(), wanted, alone)
-            await self._try([], partial(self._kernel, work), bridge)
+        assert self._hands is not None
+        for bridge in (each.name for each in done.seen.bridges.values() if each.ours):
+            work = partial(self._keeper.lay, bridge, self._switch(), done.wanted, alone)
+            await self._hands.attempt([], partial(self._kernel, work), bridge)
 
-    async def _keep_it(self, told: Told, wanted: Mapping[str, Spec], seen: Observed) -> None:
+    async def _keep_it(self, told: Told, done: Done) -> None:
         """Writes down what the store says, and the flows of bridges that are in sync."""
+        assert self._hands is not None
         now = asyncio.get_running_loop().time()
         if now - self._kept < KEEP_AFTER:
             return
         self._kept = now
         await self._kernel(lambda: self._keep.tell(told))
-        ours = {each.dpid: each.name for each in seen.bridges.values() if each.ours}
+        ours = {each.dpid: each.name for each in done.seen.bridges.values() if each.ours}
         for dpid, said in (await synced(self._store, ours)).items():
-            work = partial(self._keeper.save, ours[dpid], self._switch(), wanted, said)
-            await self._try([], partial(self._kernel, work), ours[dpid])
+            work = partial(self._keeper.save, ours[dpid], self._switch(), done.wanted, said)
+            await self._hands.attempt([], partial(self._kernel, work), ours[dpid])
         self._keep.forget(set(ours.values()))
 
     def _heard(self) -> None:
@@ -262,61 +289,8 @@ class Agent:
         self._looked = now if thorough else self._looked
         uri = next((spec.uri for spec in wanted.values() if isinstance(spec, LibvirtSpec)), None)
         virt = await self._libvirt.look(uri, thorough)
-        seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), self._place.store, thorough))
+        seen: Observed = await self._kernel(lambda: eyes.observe(wanted, self._switch(), thorough))
         return replace(seen, virt=virt)
-
-    async def _apply(self, actions: list[Action]) -> Failures:
-        """Carries a plan out; what fails is reported with its object and the rest goes on."""
-        failures: Failures = {}
-        for is_ovs, group in groupby(actions, key=lambda action: isinstance(action.step, s.OvsStep)):
-            batch = list(group)
-            for action in batch:
-                log.info("%s %s: %s", action.action, action.object, action.detail)
-            if is_ovs:
-                failures |= await self._try(batch, lambda batch=batch: self._switch().apply([a.step for a in batch]))  # type: ignore[misc]
-                continue
-            for action in batch:
-                failed = await self._try([action], lambda action=action: self._one(action))  # type: ignore[misc]
-                failures = failed | failures  # of one object the first reason: what comes after it fails for that
-        return failures
-
-    async def _one(self, action: Action) -> None:
-        if isinstance(action.step, s.LibvirtStep):
-            await self._libvirt.do(action.step)
-        else:
-            await self._kernel(lambda: self._do(action))
-
-    async def _try(self, actions: list[Action], work: Callable[[], Any], what: str = "") -> Failures:
-        try:
-            await work()
-        except (WeftError, OSError) as error:
-            log.warning("%s: %s", what or actions[0].object, error)
-            return {action.key: ("failed", str(error)) for action in actions if action.key}
-        return {}
-
-    def _do(self, action: Action) -> None:
-        assert self._eyes is not None
-        match action.step:
-            case s.BaseFlows() as step:
-                self._switch().lay_base(step)
-                self._eyes.forget_base(step.bridge)
-            case s.SetFunctions() | s.SetFunction() as step:
-                self._eyes.sriov.apply(step)
-            case s.SetServices() as step:
-                set_services(step)
-                self._eyes.settle_services(step.digest)
-            case s.SetHostWay() as step:
-                set_host_way(step)
-                self._eyes.settle_host_way(step.digest)
-            case s.LeaveHostWay() as step:
-                leave_host_way(step)
-                self._eyes.settle_host_way("")
-            case s.AskAddress() | s.StopAsking() as step:
-                self._eyes.clients.apply(step)
-            case s.Answer() | s.StopAnswering() as step:
-                self._eyes.dnsmasq.apply(step)
-            case step:
-                self._eyes.links.apply(step, action.key)  # type: ignore[arg-type]
 
     async def _report(self, row: Row, new: Mapping[str, str]) -> None:
         """Says what is when it is not what was said last, and every so often that this agent is alive."""
@@ -341,20 +315,8 @@ class Agent:
 
 
 def _news(old: Row, new: Row) -> bool:
-    ignored = {"state", "applied_serial", "seen"}
+    ignored = {"state", "applied_serial", "seen", "serial"}
     return any(old[column] != new[column] for column in old if column not in ignored)
-
-
-def link_below(folder: Path, path: Path) -> Path:
-    """A path below `folder` that leads to `path`: itself, or a symbolic link."""
-    if path.is_relative_to(folder):
-        return path
-    link = folder / "weft-controller.sock"
-    if not link.is_symlink() or link.readlink() != path:
-        fresh = folder / f".weft-{os.getpid()}"
-        fresh.symlink_to(path)
-        fresh.replace(link)
-    return link
 
 
 def _touched(planned: Plan) -> set[str]:
@@ -369,7 +331,3 @@ async def _patiently(replica: Replica, target: str) -> None:
     except Unreachable as error:
         log.warning("%s: waiting for it", error)
         await replica.start()
-
-
-def this_host() -> str:
-    return socket.gethostname().partition(".")[0]

@@ -24,6 +24,12 @@ def bond_columns(mode: str) -> dict[str, Any]:
     }
 
 
+def bond_words(mode: str) -> list[str]:
+    """The same for ovs-vsctl(8)."""
+    lacp = ["lacp=active", "other_config:lacp-fallback-ab=true"] if mode == "lacp" else ["lacp=[]"]
+    return [f"bond_mode={MODES[mode]}", *lacp, f"bond_downdelay={DOWN_AFTER}", f"bond_updelay={UP_AFTER}"]
+
+
 def bond_mode(row: Row) -> str:
     """As the fabric file says it; what it has no word for as Open vSwitch does."""
     if row["lacp"] == "active" and row["bond_mode"] == MODES["lacp"]:

@@ -9,12 +9,12 @@ from weft.agents.nexthops import Nexthops
 from weft.agents.observed import HERE, Observed
 from weft.agents.ovs import Switch
 from weft.agents.plan import Wanted
-from weft.agents.protected import protected
 from weft.agents.services import services_digest
 from weft.agents.sight import Sight
 from weft.agents.spaces import inode
 from weft.agents.sriov import Sriov
-from weft.topology.hostrow import CardSpec, EndpointSpec, UplinkSpec
+from weft.agents.uplinks import is_uplink
+from weft.topology.hostrow import CardSpec, EndpointSpec
 from weft.topology.names import namespace, service_namespace
 
 
@@ -35,12 +35,12 @@ class Eyes:
         self._digest = ""
         self._host_way: str | None = None
 
-    def observe(self, wanted: Wanted, switch: Switch, store: str, thorough: bool) -> Observed:
+    def observe(self, wanted: Wanted, switch: Switch, thorough: bool) -> Observed:
         """`thorough`: nothing is taken from memory."""
         guests = {namespace(self._fabric, spec.guest) for spec in wanted.values() if isinstance(spec, EndpointSpec)}
         seen = self._sight.look((*guests, self._services), thorough)
         bridges = switch.bridges()
-        uplinks = [spec.bridge for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.bridge in bridges]
+        uplinks = [bridge.name for bridge in bridges.values() if bridge.ours and is_uplink(bridge.name)]
         ports = switch.ports()
         lacp = [port.name for port in ports.values() if port.ours and port.bond == "lacp"]
         based = {name: exits for name in uplinks if (exits := self._base(name, switch, thorough)) is not None}
@@ -54,7 +54,6 @@ class Eyes:
             self._services_are(thorough),
             self._host_way_is(thorough),
             frozenset(self._sight.renewed),
-            protected(store, seen),
             self.dnsmasq.observe(),
             self.dnsmasq.resolvers(),
             self._nexthops(),

@@ -126,7 +126,7 @@ def _host(space: str, host: str, folder: Path, store: str, controller: str) -> l
     env = {f"OVS_{what}": str(at) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
     quiet = ("--pidfile", "--no-chdir", "-vconsole:warn", "-vsyslog:off")
     database = ("ovsdb-server", str(at / "conf.db"), f"--remote=punix:{at}/db.sock", *quiet)
-    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--keep", f"{at}/kept")
+    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--state", f"{at}/kept")
     return [
         Process(f"{host}/ovsdb-server", database, space, env, writes_pid=True),
         Process(f"{host}/ovs-vswitchd", ("ovs-vswitchd", f"unix:{at}/db.sock", *quiet), space, env, writes_pid=True),

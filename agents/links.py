@@ -10,9 +10,8 @@ import os
 import pwd
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from weft.agents import spaces
 from weft.agents import steps as s
+from weft.agents.addresses import addresses_of, cidr, drop_address, parts, put_addresses, quietly, routes_of
 from weft.agents.macvtap import make_above
 from weft.agents.observed import HERE
 from weft.agents.offloads import turn_off
@@ -30,11 +30,6 @@ from weft.topology.errors import WeftError
 DEAF = "deaf-"
 """How the nft chain begins that drops what a device's kernel side would hear."""
 DEAF_CHAIN = re.compile(r'chain deaf-(\S+) \{\s*type filter hook ingress devices? =? ?\{? ?"?([^" }]+)')
-KERNEL, ROUTER = 2, 9
-"""rtm_protocol of routes that come by themselves: with an address, or by router advertisement (rtnetlink(7))."""
-LOCAL_TABLE = 255
-NODAD = 2
-"""IFA_F_NODAD: an address is usable at once."""
 
 
 class Links:
@@ -50,8 +45,7 @@ class Links:
         if not self._finish:
             return frozenset()
         if thorough or self._deaf is None:
-            done = subprocess.run(["nft", "list", "table", "netdev", "weft"], capture_output=True, text=True, check=False)
-            self._deaf = {name for name, device in DEAF_CHAIN.findall(done.stdout) if name == device}
+            self._deaf = deaf_devices()
         return frozenset(self._deaf)
 
     def apply(self, step: s.LinkStep, key: str = "") -> None:
@@ -144,12 +138,12 @@ class Links:
                     Path(f"/proc/sys/net/ipv6/conf/{step.name}/accept_ra").write_text("0")
             ip.link("set", index=index, address=step.mac, mtu=step.mtu)
             ip.link("set", index=index, state="up")
-            there = {_cidr(m) for m in ip.get_addr(index=index) if m["family"] == 2 or m["scope"] == 0}
+            there = {cidr(m) for m in ip.get_addr(index=index) if m["family"] == 2 or m["scope"] == 0}
             for address in there - set(step.addresses):
-                ip.addr("del", index=index, **_parts(address))
+                ip.addr("del", index=index, **parts(address))
             for address in step.addresses:
                 if address not in there:
-                    _quietly(errno.EEXIST, ip.addr, "add", index=index, **_parts(address))
+                    quietly(errno.EEXIST, ip.addr, "add", index=index, **parts(address))
             for gateway in step.gateways:
                 ip.route("replace", dst=_default(gateway), gateway=gateway, oif=index)
 
@@ -161,25 +155,22 @@ class Links:
         """Both have the addresses first, then the routes change device one by one, then the source lets go."""
         ip, source, target = self._here, self._index(step.source), self._index(step.target)
         ip.link("set", index=target, state="up")
-        moving = [m for m in ip.get_addr(index=source) if m["family"] == 2 or m["scope"] == 0]
-        for message in moving:
-            broadcast = {"broadcast": message.get_attr("IFA_BROADCAST")} if message.get_attr("IFA_BROADCAST") else {}
-            flags = {"flags": NODAD} if message["family"] != 2 else {}
-            _quietly(errno.EEXIST, ip.addr, "add", index=target, **_parts(_cidr(message)), **broadcast, **flags)
-        for route in _routes_by(ip, source):
+        moving = addresses_of(ip, source)
+        put_addresses(ip, target, moving)
+        for route in routes_of(ip, source):
             ip.route("replace", **route | {"oif": target})
-        for message in moving:
-            _quietly(errno.EADDRNOTAVAIL, ip.addr, "del", index=source, **_parts(_cidr(message)))
+        for address in moving:
+            drop_address(ip, source, address)
 
     def _set_address(self, step: s.SetAddress) -> None:
         index = self._index(step.name)
         self._here.link("set", index=index, state="up")
-        _quietly(errno.EEXIST, self._here.addr, "add", index=index, **_parts(step.address))
+        quietly(errno.EEXIST, self._here.addr, "add", index=index, **parts(step.address))
         if step.gateway:
             self._here.route("replace", dst=_default(step.gateway), gateway=step.gateway, oif=index)
 
     def _drop_address(self, step: s.DropAddress) -> None:
-        _quietly(errno.EADDRNOTAVAIL, self._here.addr, "del", index=self._index(step.name), **_parts(step.address))
+        quietly(errno.EADDRNOTAVAIL, self._here.addr, "del", index=self._index(step.name), **parts(step.address))
 
     # ---- deafness
 
@@ -191,10 +182,7 @@ class Links:
             turn_off(name)
 
     def _nft(self, new: list[str], gone: list[str]) -> None:
-        chains = "".join(f'chain {DEAF}{n} {{ type filter hook ingress device "{n}" priority 0; policy drop; }}\n' for n in new)
-        # Whether a chain outlives its device depends on the kernel: one that is made before it is removed is there.
-        removed = "".join(f"add chain netdev weft {DEAF}{n}\ndelete chain netdev weft {DEAF}{n}\n" for n in gone)
-        nft(f"table netdev weft {{\n}}\n{removed}table netdev weft {{\n{chains}}}\n", HERE)
+        deafen(new, gone)
         self._deaf = ((self._deaf or set()) - set(gone)) | set(new)
 
     def _index(self, name: str) -> int:
@@ -208,36 +196,8 @@ def _number_of(name: str, look: Callable[[str], Any], kind: str) -> Any:
         raise WeftError(f"there is no {kind} {name} on this host, who is to open the tap") from None
 
 
-def _routes_by(ip: Any, index: int) -> Iterator[dict[str, Any]]:
-    """The routes by a link that do not come by themselves, as `ip.route` takes them."""
-    for message in ip.get_routes(oif=index):
-        table = message.get_attr("RTA_TABLE") or message["table"]
-        if message["proto"] in (KERNEL, ROUTER) or table == LOCAL_TABLE or message.get_attr("RTA_OIF") != index:
-            continue
-        target = message.get_attr("RTA_DST")
-        route: dict[str, Any] = {name: message[name] for name in ("family", "proto", "scope", "type", "tos")}
-        route |= {"table": table, "dst": f"{target}/{message['dst_len']}" if target else _default_of(message["family"])}
-        for name in ("gateway", "prefsrc", "priority"):
-            value = message.get_attr(f"RTA_{name.upper()}")
-            route |= {name: value} if value is not None else {}
-        yield route
-
-
-def _default_of(family: int) -> str:
-    return "0.0.0.0/0" if family == 2 else "::/0"
-
-
 def _default(gateway: str) -> str:
     return "::/0" if ":" in gateway else "0.0.0.0/0"
-
-
-def _cidr(message: Any) -> str:
-    return f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-
-
-def _parts(address: str) -> dict[str, Any]:
-    interface = ip_interface(address)
-    return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen}
 
 
 def _drop_half_made(ip: Any, name: str) -> None:
@@ -274,18 +234,23 @@ def _opened(space: str) -> Iterator[int]:
         os.close(number)
 
 
-def _quietly(expected: int, call: Callable[..., Any], *words: Any, **terms: Any) -> None:
-    """A netlink call that may find its work done already."""
-    try:
-        call(*words, **terms)
-    except NetlinkError as error:
-        if error.code != expected:
-            raise
-
-
 def inside(space: str, *command: str) -> list[str]:
     """A command line that runs in a namespace."""
     return [*(("ip", "netns", "exec", space) if space else ()), *command]
+
+
+def deaf_devices() -> set[str]:
+    """The devices here that the kernel hears nothing of."""
+    done = subprocess.run(["nft", "list", "table", "netdev", "weft"], capture_output=True, text=True, check=False)
+    return {name for name, device in DEAF_CHAIN.findall(done.stdout) if name == device}
+
+
+def deafen(new: Iterable[str], gone: Iterable[str]) -> None:
+    """Makes devices deaf, and others hear again. Raises WeftError."""
+    chains = "".join(f'chain {DEAF}{n} {{ type filter hook ingress device "{n}" priority 0; policy drop; }}\n' for n in new)
+    # Whether a chain outlives its device depends on the kernel: one that is made before it is removed is there.
+    removed = "".join(f"add chain netdev weft {DEAF}{n}\ndelete chain netdev weft {DEAF}{n}\n" for n in gone)
+    nft(f"table netdev weft {{\n}}\n{removed}table netdev weft {{\n{chains}}}\n", HERE)
 
 
 def nft_comment(space: str, table: str) -> str:

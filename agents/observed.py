@@ -248,8 +248,6 @@ class Observed:
     """Digest of what the host's side of the way out through it was set to."""
     renewed: frozenset[str] = frozenset()
     """Links that were removed and made again since the last look."""
-    protected: Mapping[str, str] = field(default_factory=dict)
-    """NICs that must not be touched, and who is reached by them."""
     answering: Mapping[str, Answering] = field(default_factory=dict)
     """By segment: who answers its DHCP and DNS."""
     resolvers: tuple[str, ...] = ()

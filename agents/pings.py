@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -103,7 +103,7 @@ def _sockets(wanted: set[tuple[str, int]]) -> Iterator[dict[tuple[str, int], soc
     made: dict[tuple[str, int], socket.socket] = {}
     try:
         for space, version in sorted(wanted):
-            with inside(space):
+            with inside(space) if space else nullcontext():
                 if version == 4:
                     made[space, version] = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
                 else:

@@ -26,6 +26,7 @@ from weft.agents.uplinks import (
     moving,
     present,
     raised,
+    released,
     settling,
     unable,
     uplinks,
@@ -158,8 +159,9 @@ def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set
     links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted)
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
+            key = released(bridge.name, seen) if is_uplink(bridge.name) else ""
             back = list(give_back(bridge.name, seen)) if is_uplink(bridge.name) else []
-            yield from back or [Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name))]
+            yield from back or [Action("remove", bridge.name, "bridge", s.RemoveBridge(bridge.name), key)]
     wires = {port.name for spec in uplinks(able).values() for port in wire_ports(spec.bridge, seen)}
     for port in seen.ports.values():
         stale = port.name not in ports or anew.issuperset(_devices(port)) or port.error

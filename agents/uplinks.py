@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.agents import steps as s
-from weft.agents.asking import given
+from weft.agents.asking import given, unanswered
 from weft.agents.observed import HERE, Link, Observed, Port
 from weft.agents.steps import Action
 from weft.topology.hostrow import Spec, UplinkSpec, from_json, to_json
@@ -60,11 +60,10 @@ def missing(spec: UplinkSpec, seen: Observed) -> str:
 
 
 def mac(spec: UplinkSpec, seen: Observed) -> str:
-    """What the host is on this network: the first NIC, also while that is away from a bond that it was in."""
-    found, here = seen.bridges.get(spec.bridge), seen.links.get(HERE, {})
-    if found and found.mac and spec.nics[0] not in here:
-        return found.mac
-    return here[present(spec, seen)[0]].mac
+    """What the host is on this network: its first NIC when the bridge was made. It stays with the host when NICs change, as a kernel
+    bond's does: neighbours know it, and the userspace datapath loses the routes of a bridge whose MAC changes."""
+    found = seen.bridges.get(spec.bridge)
+    return (found.mac if found else None) or seen.links[HERE][present(spec, seen)[0]].mac
 
 
 def raised(able: Specs, seen: Observed) -> Iterator[Action]:
@@ -164,7 +163,7 @@ def _given(key: str, spec: UplinkSpec, local: Link | None, seen: Observed) -> It
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An uplink becomes other than it was last found good, where the host has addresses to lose."""
+    """An uplink becomes other than it was last found good, where the host has addresses to lose or gets a way that may be no way."""
 
     key: str
     bridge: str
@@ -203,8 +202,9 @@ def changes(able: Specs, wanted: Specs, seen: Observed, actions: Iterable[Action
     for key, bridge, spec in pairs:
         before = settled(bridge, seen)
         nics = tuple(dict.fromkeys((*(before.nics if before else ()), *(spec.nics if spec else ()), *_nics(bridge, seen))))
-        loses = any(here[name].addresses for name in (bridge, *nics) if name in here)
-        if key in touched and loses and way(before) != way(spec):
+        given_one = spec is not None and spec.address not in ("keep", "none")
+        loses = given_one or any(here[name].addresses for name in (bridge, *nics) if name in here)
+        if key in touched and loses and (spec is None or way(before) != way(spec)):
             yield Change(key, bridge, nics, spec)
 
 
@@ -213,7 +213,7 @@ def settling(able: Specs, seen: Observed, actions: Iterable[Action]) -> Iterator
     touched = {action.key for action in actions}
     for key, spec in uplinks(able).items():
         port, text = seen.ports.get(spec.port), to_json(spec)
-        carries = port is not None and not port.error and (port.ofport or -1) > 0
+        carries = port is not None and not port.error and (port.ofport or -1) > 0 and not unanswered(spec, seen)
         if key not in touched and carries and spec.bridge in seen.bridges and seen.bridges[spec.bridge].settled != text:
             yield Action("keep", spec.bridge, "as it is now", s.Settle(spec.bridge, text), key)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from weft.agents.agent import this_host
+from weft.agents.place import this_host
 from weft.agents.plugging import Plug
 from weft.agents.plugging import attach as plug_in
 from weft.agents.plugging import detach as plug_out

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from weft.agents.agent import this_host
 from weft.agents.lab import weft
+from weft.agents.place import this_host
 from weft.cli.agent import open_vswitch
 from weft.cli.changes import Proposal, compare, propose
 from weft.cli.default import FILE, default_file, host_name

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from weft.agents.agent import Agent, Place
+from weft.agents.agent import Agent
 from weft.agents.keep import FOLDER
 from weft.agents.ovs import DATABASE
+from weft.agents.place import Place
 from weft.agents.transaction import MARK
 from weft.cli.agent import open_vswitch
 from weft.cli.install import RootOption

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from weft.agents.agent import this_host
+from weft.agents.place import this_host
 from weft.agents.transaction import MARK
-from weft.cli.agent import open_vswitch
+from weft.cli.agent import KeepOption, WithinOption, dead_man, open_vswitch
 from weft.cli.apply import until
 from weft.cli.changes import Proposal, propose
 from weft.cli.default import default_file, host_name
@@ -44,6 +44,8 @@ def up(
     ] = "",
     host: Annotated[str, typer.Option(help="Which of its hosts this machine is.", show_default="its hostname, or the only one")] = "",
     db: Annotated[Path | None, typer.Option(help="The store's file.", show_default="/var/lib/weft/FABRIC/store.db")] = None,
+    within: WithinOption = 30.0,
+    keep_reachable: KeepOption = None,
     level: LevelOption = "info",
 ) -> None:
     """Store, controller and agent of one host in one go, until SIGTERM; what is wired stays wired then."""
@@ -56,7 +58,7 @@ def up(
     db = db or STATE / proposal.fabric.name / "store.db"
     prepare(db)
     try:
-        run(_up(proposal, host, db), level)
+        run(_up(proposal, host, db, dead_man(within, keep_reachable)), level)
     except* WeftError as group:
         raise next(_leaves(group)) from None
 
@@ -91,14 +93,14 @@ def _leaves(group: BaseExceptionGroup[WeftError]) -> Iterator[WeftError]:
         yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
 
 
-async def _up(proposal: Proposal, host: str, db: Path) -> None:
+async def _up(proposal: Proposal, host: str, db: Path, agent: tuple[str, ...]) -> None:
     fabric, folder = proposal.fabric.name, run_folder(proposal.fabric.name)
     folder.mkdir(parents=True, exist_ok=True)
     store, controller = default_target(fabric), f"unix:{folder}/controller.sock"
     words = {
         "store": ("store", "--db", str(db), "--listen", store),
         "controller": ("controller", "--store", store, "--listen", controller),
-        "agent": ("agent", "--host", host, "--store", store),
+        "agent": ("agent", "--host", host, "--store", store, *agent),
     }
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep("store", words["store"]))

@@ -22,7 +22,7 @@ def host_watch(host: str) -> dict[str, Watch]:
     """What an agent follows: its own row, whose fabric it is, where the controller listens, and what it is asked."""
     return {
         "Host": Watch(AGENT_COLUMNS, (["name", "==", host],)),
-        "Fabric": Watch(("name",)),
+        "Fabric": Watch(("name", "serial")),
         "Controller": Watch(("targets",)),
         "Question": question_watch(host),
     }
