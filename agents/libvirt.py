@@ -14,6 +14,7 @@ from typing import Any
 from weft.agents import steps as s
 from weft.agents.observed import Domain, Network, Virt
 from weft.topology.errors import WeftError
+from weft.topology.libvirt_xml import mark_of
 
 PATIENCE = 10.0
 """Seconds that a call may take."""
@@ -152,10 +153,12 @@ class Libvirt:
     def _do(self, step: s.LibvirtStep) -> None:
         connection = self._open()
         with said_plainly(f"libvirt network {step.name}"):
+            network = _ours(connection, step.name)
             if isinstance(step, s.DefineNetwork):
-                connection.networkDefineXML(_with_uuid(step.xml, _uuid_of(connection, step.name)))
+                connection.networkDefineXML(_with_uuid(step.xml, network.UUIDString() if network else None))
                 return
-            network = connection.networkLookupByName(step.name)
+            if network is None:
+                raise WeftError(f"libvirt network {step.name}: somebody removed it in this moment")
             if isinstance(step, s.KeepNetwork):
                 network.setAutostart(1)
                 return
@@ -209,14 +212,18 @@ def _domain(domain: Any) -> Domain | None:
     return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks)
 
 
-def _uuid_of(connection: Any, name: str) -> str | None:
+def _ours(connection: Any, name: str) -> Any:
+    """The network of that name, None where there is none. Raises WeftError where it is not weft's, or not any more since it was looked at."""
     libvirt = library()
     try:
-        return str(connection.networkLookupByName(name).UUIDString())
+        network = connection.networkLookupByName(name)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
             return None
         raise
+    if mark_of(network.XMLDesc(0)) is None:
+        raise WeftError(f"libvirt network {name}: somebody else made one of this name in this moment")
+    return network
 
 
 def _with_uuid(text: str, uuid: str | None) -> str:

@@ -13,8 +13,9 @@ from weft.cli.leases import Lease, leases, nobodys, of_endpoint, of_mac
 from weft.cli.nics import nics
 from weft.cli.tables import Row
 from weft.topology import names
-from weft.topology.model import Endpoint, Fabric, Uplink
+from weft.topology.model import Endpoint, Fabric, Host, Uplink
 from weft.topology.overlay import joined
+from weft.topology.rows import published
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,20 @@ def hosts(seen: Seen) -> Iterator[Row]:
             "bridge": host.bridge,
             "switch": "ok" if seen.switch(host.dpid).get("connected") else "down",
             "uplinks": [f"{name} {state}" for name, state in wires.items()],
+            "libvirt": _libvirt(seen, host),
             "guests": sum(guest.host == host.name for guest in seen.fabric.guests.values()),
         }
+
+
+def _libvirt(seen: Seen, host: Host) -> str:
+    """``ok`` where it has all networks, else what it lacks; empty where the file does not ask for it."""
+    if host.libvirt is None:
+        return ""
+    told: dict[str, None] = {}
+    for name in (f"libvirt/{host.name}", *(f"network/{name}" for name in published(seen.fabric, host))):
+        state, reason = seen.state(host.name, name)
+        told |= {": ".join(filter(None, (state, reason))): None} if state != "wired" or reason else {}
+    return "; ".join(told) or "ok"
 
 
 def guests(seen: Seen) -> Iterator[Row]:

@@ -35,9 +35,8 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
     leaving = {segment.uplink for segment in fabric.segments.values() if _leaves(segment)}
     rows = {}
     for name, host in fabric.hosts.items():
-        published = _published(fabric, host)
-        inside = [fabric.segments[endpoint.segment] for endpoint in local[name]]
-        vlans = 2 if any(segment.qinq for segment in (*inside, *published)) else 1
+        inside = (fabric.segments[endpoint.segment] for endpoint in local[name])
+        vlans = 2 if any(segment.qinq for segment in (*inside, *published(fabric, host).values())) else 1
         row: dict[str, Spec] = {f"bridge/{host.bridge}": BridgeSpec(host.bridge, host.dpid, vlans)}
         row |= (_uplink(fabric, host, uplink, uplink.name in leaving) for uplink in host.uplinks.values())
         if tunnels:
@@ -51,22 +50,22 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= direct_rows(fabric, host)
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
-        row |= _libvirt(fabric, host, published)
+        row |= _libvirt(fabric, host)
         rows[name] = row
     return rows
 
 
-def _published(fabric: Fabric, host: Host) -> list[Segment]:
-    """The segments that libvirt has as networks there."""
-    return [segment for segment in fabric.segments.values() if host.wired_to(segment)] if host.libvirt is not None else []
+def published(fabric: Fabric, host: Host) -> dict[str, Segment]:
+    """The segments that a host's libvirt has as networks, by the names of those."""
+    wired = [segment for segment in fabric.segments.values() if host.libvirt is not None and host.wired_to(segment)]
+    return {network_name(fabric.name, segment.name): segment for segment in wired}
 
 
-def _libvirt(fabric: Fabric, host: Host, published: list[Segment]) -> Iterator[Row]:
+def _libvirt(fabric: Fabric, host: Host) -> Iterator[Row]:
     if host.libvirt is not None:
         yield f"libvirt/{host.name}", LibvirtSpec(host.libvirt, fabric.name)
-    for segment in published:
-        name, xml = network_name(fabric.name, segment.name), bridge_network(fabric.name, segment.name, host.bridge)
-        yield f"network/{name}", NetworkSpec(name, segment.name, xml)
+    for name, segment in published(fabric, host).items():
+        yield f"network/{name}", NetworkSpec(name, segment.name, bridge_network(fabric.name, segment.name, host.bridge))
 
 
 def _leaves(segment: Segment) -> bool:

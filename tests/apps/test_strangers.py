@@ -5,12 +5,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.fabrics import EVERY_SEGMENT, fabric, facts
+from tests.fabrics import EVERY_SEGMENT, TWO_HOSTS, fabric, facts
 from weft.apps import packet as p
 from weft.apps.compile import Compiler
-from weft.apps.facts import Stranger
+from weft.apps.facts import Facts, Stranger
 from weft.apps.facts import facts as read
+from weft.apps.flow import Program
+from weft.apps.text import flow_text
 from weft.apps.world import World
+from weft.topology.model import Fabric
 
 MAC, OTHER_MAC = "52:54:00:aa:bb:01", "52:54:00:aa:bb:02"
 ANYWHERE = ip_address("10.0.9.77")
@@ -85,3 +88,59 @@ def test_nothing_else_changes_when_a_stranger_comes() -> None:
         if unit is not before[dpid].units.get(key)
     }
     assert {key[1:] for key in other if key[1] != "claim"} == {("admit", "kvm1/vnet0"), ("reach", "kvm1/vnet0"), ("flood", "db")}
+
+
+PLUGGED = """
+segments:
+  db: {mode: isolated, subnets: [10.0.9.0/24]}
+  lan: {mode: isolated, subnets: [10.0.7.0/24]}
+guests:
+  one: {host: kvm1, nics: [{segment: db, ip: 10.0.9.11}]}
+  two: {host: kvm2, nics: [{segment: db, ip: 10.0.9.12}]}
+  three: {host: kvm2, nics: [{segment: lan, ip: 10.0.7.13}]}
+  vm: {host: kvm1, nics: [{segment: db, ip: 10.0.9.21, mac: "52:54:00:00:00:01", attach: libvirt}]}
+"""
+VM = "52:54:00:00:00:01"
+
+
+def plugged(*strangers: Stranger) -> World:
+    made, programs, known = compiled(*strangers)
+    return World(made, programs, known)
+
+
+def compiled(*strangers: Stranger) -> tuple[Fabric, dict[int, Program], Facts]:
+    made = fabric(TWO_HOSTS.replace("kvm1: {", "kvm1: {libvirt: qemu:///system, ") + PLUGGED)
+    known = replace(facts(made), strangers=strangers)
+    return made, Compiler().compile(made, known), known
+
+
+@pytest.mark.parametrize("host", ["kvm1", "kvm2"])
+def test_a_guest_of_libvirt_is_where_its_port_is(host: str) -> None:
+    world = plugged(Stranger(host, "vnet3", "db", VM))
+    vm = world.stations["vm.eth0"]
+    assert vm.place == (f"{host}/br-weft", "vnet3")
+    for other in ("one.eth0", "two.eth0"):
+        me = world.stations[other]
+        assert world.ask(other, p.echo(me.mac, VM, me.own[0], vm.own[0]))
+        assert world.ask("vm.eth0", p.echo(VM, me.mac, vm.own[0], me.own[0]))
+
+
+def test_a_guest_that_moves_is_where_it_runs_and_its_announcement_gets_through() -> None:
+    leaving, arriving = Stranger("kvm1", "vnet3", "db", VM), Stranger("kvm2", "vnet0", "db", VM, runs=False)
+    assert plugged(leaving, arriving).stations["vm.eth0"].place == ("kvm1/br-weft", "vnet3")
+    world = plugged(replace(leaving, runs=False), replace(arriving, runs=True))
+    assert world.stations["vm.eth0"].place == ("kvm2/br-weft", "vnet0")
+    announced = p.frame(VM, 0xFFFFFFFFFFFF, 0x8035)
+    assert set(world.send("vm.eth0", announced).to) >= {"one.eth0", "two.eth0"}
+
+
+def test_a_guest_of_the_file_gets_nothing_in_another_segment_than_the_file_says() -> None:
+    for segment, known in (("lan", False), ("db", True)):
+        _, programs, _ = compiled(Stranger("kvm2", "vnet3", segment, VM))
+        assert any("vnet3" in flow_text(flow) for program in programs.values() for flow in program.flows()) is known
+
+
+def test_what_a_guest_of_libvirt_may_send_is_what_the_file_says() -> None:
+    world = plugged(Stranger("kvm2", "vnet3", "db", VM))
+    me = world.stations["two.eth0"]
+    assert world.send("vm.eth0", p.echo(VM, me.mac, ip_address("10.0.9.99"), me.own[0])).to == ()

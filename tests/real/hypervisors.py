@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.real.labs import ROOT, Lab
+from tests.real.labs import ROOT
 
 PRIVATE = ("run/libvirt", "var/lib/libvirt", "etc/libvirt", "var/log/libvirt", "var/cache/libvirt")
 FIRST = """
@@ -99,12 +99,19 @@ class Hypervisor:
         return f"qemu+unix:///system?socket={self.folder}/run-libvirt/libvirt-sock"
 
     def start(self) -> None:
+        self.launch()
+        self.ready()
+
+    def launch(self) -> None:
         script = FIRST.format(private=" ".join(PRIVATE), dir=self.folder, ovs=f"/run/weft/{self.fabric}/{self.host}")
         command = ("nsenter", f"--net=/run/netns/weft.{self.fabric}.{self.host}", "--", "unshare", "--mount", "bash", "-c", script)
         (self.folder / "run-libvirt/libvirt-sock").unlink(missing_ok=True)
         with (self.folder / "output").open("ab") as output:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        assert until(lambda: self._listens()), (self.folder / "output").read_text()
+
+    def ready(self) -> None:
+        """Waits until it answers: the first time it asks QEMU what that can do, which takes some seconds."""
+        assert until(self._listens), (self.folder / "output").read_text()
 
     def _listens(self) -> bool:
         return subprocess.run(("virsh", "-c", self.uri, "version"), capture_output=True).returncode == 0
@@ -168,9 +175,3 @@ def hypervisors(folder: Path, fabric: str, *hosts: str) -> Iterator[dict[str, Hy
         for each in made.values():
             each.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def wired(here: Lab, guest: str, state: str = "wired") -> bool:
-    """Whether every endpoint of a guest is in this state."""
-    rows = [row for row in here.show("guests") if row["guest"] == guest]
-    return bool(rows) and all(row["state"] == state for row in rows)

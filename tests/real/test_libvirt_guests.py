@@ -40,12 +40,16 @@ class Real:
     def row(self, endpoint: str) -> dict[str, Any]:
         return next((row for row in self.lab.show("guests") if row["endpoint"] == endpoint), {"state": "absent", "reason": ""})
 
+    def libvirt(self, host: str) -> str:
+        """What `weft show hosts` says of a host's libvirt."""
+        return next(str(row["libvirt"]) for row in self.lab.show("hosts") if row["host"] == host)
+
     def becomes(self, endpoint: str, state: str, reason: str = "", host: str = "") -> None:
         def is_so() -> bool:
             row = self.row(endpoint)
             return row["state"] == state and reason in row["reason"] and host in row.get("host", "")
 
-        assert until(is_so, 30), self.row(endpoint)
+        assert until(is_so, 30), str(self.row(endpoint))
 
     def reaches(self, guest: str, address: str) -> None:
         assert until(lambda: self.lab.pings(guest, address), 40), self.lab.show("guests")
@@ -71,9 +75,13 @@ def real() -> Iterator[Real]:
 
 def test_networks_come_once_libvirt_does_and_guests_wait_for_their_owner(real: Real) -> None:
     real.becomes("vm1.eth0", "waiting", "does not answer")
+    assert "does not answer" in real.libvirt("kvm1")
     for each in (real.one, real.two):
-        each.start()
+        each.launch()
+    for each in (real.one, real.two):
+        each.ready()
         assert until(lambda each=each: {f"{NAME}-db", f"{NAME}-office"} <= each.networks(), 20), each.virsh("net-list", "--all")
+    assert until(lambda: real.libvirt("kvm1") == real.libvirt("kvm2") == "ok", 20), real.libvirt("kvm1")
     real.becomes("vm1.eth0", "waiting", "libvirt has no guest vm1 here")
     real.one.define("vm1", {MAC1: f"{NAME}-db"}, f"ip.{MAC1}=10.0.9.21/24 ip.{STRANGER}=10.0.8.23/24,10.0.7.23/24 reach=10.0.9.22")
     real.two.define("vm2", {MAC2: f"{NAME}-db"}, f"ip.{MAC2}=10.0.9.22/24 reach=10.0.9.21,10.0.9.11")
@@ -138,7 +146,25 @@ def test_a_guest_of_the_file_in_another_segment_than_it_says_is_failed_until_it_
     real.reaches("ns2", "10.0.9.21")
 
 
+def test_a_network_of_somebody_else_by_our_name_is_left_and_said(real: Real) -> None:
+    theirs = real.two.folder / "theirs.xml"
+    theirs.write_text(f"<network><name>{NAME}-lan</name><bridge name='virbr9'/></network>")
+
+    def taken() -> bool:
+        """Between two looks of the agent, somebody puts another network where ours was."""
+        for words in (("net-destroy", f"{NAME}-lan"), ("net-undefine", f"{NAME}-lan"), ("net-define", str(theirs))):
+            real.two.virsh(*words, ok=False)
+        return "not weft's" in real.libvirt("kvm2")
+
+    assert until(taken, 30), real.libvirt("kvm2")
+    assert "virbr9" in real.two.virsh("net-dumpxml", f"{NAME}-lan")
+    real.two.virsh("net-undefine", f"{NAME}-lan")
+    assert until(lambda: real.libvirt("kvm2") == "ok", 20)
+
+
 def test_a_guest_that_migrates_live_is_followed(real: Real) -> None:
+    """QEMU says by RARP where its guest is now, and that gets through, which switches outside need."""
+    heard = real.lab.start("ns2", "tcpdump", "-l", "-n", "-c", "1", "-i", "eth0", "ether", "proto", "0x8035")
     pings = real.lab.start("ns2", "ping", "-i", "0.1", "-c", "600", "10.0.9.21")
     to = ("--migrateuri", "tcp://10.10.10.2:49152", "--persistent", "--undefinesource")
     real.one.virsh("migrate", "--live", "vm1", real.two.uri, *to)
@@ -146,6 +172,7 @@ def test_a_guest_that_migrates_live_is_followed(real: Real) -> None:
     real.reaches("ns1", "10.0.9.21")
     pings.send_signal(signal.SIGINT)
     print(pings.communicate(timeout=10)[0].strip().splitlines()[-2])  # `pytest -s` shows how many were lost
+    assert f"Reverse Request who-is {MAC1}" in heard.communicate(timeout=30)[0]
     assert real.ports("kvm1") == []
     assert not any(MAC1 in flow and "output:vnet" in flow for flow in real.lab.flows("kvm1"))
     real.two.virsh("migrate", "--live", "vm1", real.one.uri, "--migrateuri", "tcp://10.10.10.1:49152", *to[2:])
@@ -165,7 +192,9 @@ def test_libvirtd_starts_again_and_nothing_is_lost(real: Real) -> None:
     before = real.lab.flows("kvm1")
     real.one.kill()
     assert real.lab.pings("ns2", "10.0.9.21")
+    assert until(lambda: "does not answer" in real.libvirt("kvm1"), 20)
     real.one.start()
+    assert until(lambda: real.libvirt("kvm1") == "ok", 20)
     assert until(lambda: f"{NAME}-db" in real.one.networks(), 20)
     assert real.lab.pings("ns2", "10.0.9.21")
     assert real.lab.flows("kvm1") == before
