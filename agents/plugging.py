@@ -1,6 +1,7 @@
 """A guest of libvirt is plugged into a network, and unplugged, while it runs as well as for its next start."""
 
 import threading
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from weft.topology.errors import WeftError
 
 PATIENCE = 15.0
 """Seconds a guest's system has to let go of a NIC."""
+
+LOOK = 0.5
+"""Seconds after which it is looked whether it has, should libvirt not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def detach(plug: Plug) -> str:
             raise WeftError(f"guest {plug.guest} has several NICs in network {plug.network}: give --mac {' or --mac '.join(sorted(found))}")
         (mac,) = found
         if domain.isActive() and (nic := _nics(domain.XMLDesc(0), plug.network).get(mac)) is not None:
-            _unplug(domain, nic, plug)
+            _unplug(domain, mac, nic, plug)
         if domain.isPersistent():
             kept = _nics(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), plug.network).get(mac)
             if kept is not None:
@@ -65,14 +69,17 @@ def detach(plug: Plug) -> str:
         return mac
 
 
-def _unplug(domain: Any, nic: ET.Element, plug: Plug) -> None:
+def _unplug(domain: Any, mac: str, nic: ET.Element, plug: Plug) -> None:
     libvirt, gone = library(), threading.Event()
     connection = domain.connect()
     heard = connection.domainEventRegisterAny(domain, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, lambda *_: gone.set(), None)
     try:
         domain.detachDeviceFlags(ET.tostring(nic, encoding="unicode"), libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        if not gone.wait(PATIENCE) and _nics(domain.XMLDesc(0), plug.network):
-            raise WeftError(f"guest {plug.guest} does not let go of its NIC in {plug.network}: its system has to run, and to know PCI hotplug")
+        end = time.monotonic() + PATIENCE
+        while not gone.wait(LOOK) and mac in _nics(domain.XMLDesc(0), plug.network):
+            if time.monotonic() > end:
+                why = "its system has to run, and to know PCI hotplug"
+                raise WeftError(f"guest {plug.guest} does not let go of its NIC in {plug.network}: {why}")
     finally:
         connection.domainEventDeregisterAny(heard)
 

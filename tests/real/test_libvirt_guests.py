@@ -136,11 +136,11 @@ def test_what_cannot_be_plugged_is_said_in_one_line(real: Real) -> None:
 
 
 def test_a_guest_of_the_file_in_another_segment_than_it_says_is_failed_until_it_is_back(real: Real) -> None:
-    guest("detach", "vm1", "db")
+    assert guest("detach", "vm1", "db") == f"vm1 is unplugged from db, MAC {MAC1}"
     real.becomes("vm1.eth0", "waiting", f"guest vm1 has no NIC with MAC {MAC1}")
-    guest("attach", "vm1", "office", "--mac", MAC1)
+    assert guest("attach", "vm1", "office", "--mac", MAC1) == f"vm1 is plugged into office, MAC {MAC1}"
     real.becomes("vm1.eth0", "failed", "libvirt has it in the network of segment office, the file says db")
-    guest("detach", "vm1", "office")
+    assert guest("detach", "vm1", "office") == f"vm1 is unplugged from office, MAC {MAC1}"
     assert guest("attach", "vm1", "db") == f"vm1 is plugged into db, MAC {MAC1}"
     real.becomes("vm1.eth0", "wired")
     real.reaches("ns2", "10.0.9.21")
