@@ -49,10 +49,17 @@ class Real:
             row = self.row(endpoint)
             return row["state"] == state and reason in row["reason"] and host in row.get("host", "")
 
-        assert until(is_so, 30), str(self.row(endpoint))
+        assert until(is_so, 30), f"{self.row(endpoint)}\n{self.evidence()}"
 
     def reaches(self, guest: str, address: str) -> None:
-        assert until(lambda: self.lab.pings(guest, address), 40), self.lab.show("guests")
+        assert until(lambda: self.lab.pings(guest, address), 40), self.evidence()
+
+    def evidence(self) -> str:
+        """What the libvirtds, QEMU and the guest's own kernel say, for whoever reads why a test failed."""
+        lists = [each.virsh("list", "--all", ok=False) for each in (self.one, self.two)]
+        files = [file for each in (self.one, self.two) for file in each.folder.glob("var-log-libvirt/qemu/vm1.log")]
+        logs = [file.read_text(errors="replace")[-1500:] for file in files]
+        return "\n".join((*lists, *logs, self.one.console("vm1")[-1500:]))
 
     def ports(self, host: str) -> list[str]:
         return [port for port in self.lab.ovs(host, "ovs-vsctl", "list-ports", "br-weft").split() if port.startswith("vnet")]
