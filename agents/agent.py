@@ -192,7 +192,7 @@ class Agent:
         """Looks at this host as one of a fabric from now on."""
         self._fabric = fabric
         eyes = self._eyes = await self._kernel(lambda: Eyes(fabric, self._place.host, self._datapath))
-        deadman = Deadman(self._place.state / "trial", self._place.ovsdb, fabric, self._place.within)
+        deadman = Deadman(self._place.state, self._place.ovsdb, fabric, self._place.within)
         self._trial = Trial(deadman, self._place.store, self._place.reachable, self._kernel)
         self._hands = Hands(eyes, self._libvirt, self._switch, self._kernel)
         loop = asyncio.get_running_loop()

@@ -44,7 +44,7 @@ class Netlink:
         return dict(map(_settings, found.get_attrs("IFLA_VF_INFO"))) if found else {}
 
     def write(self, nic: str, number: int, name: str, value: str | int) -> None:
-        given = {"vlan": value, "qos": 0} if name == "vlan" else value
+        given: Any = {"vlan": {"vlan": value, "qos": 0}, "rate": {"min_tx_rate": 0, "max_tx_rate": value}}.get(name, value)
         try:
             self._ip.link("set", index=self._index(nic), vf={"vf": number, name: given})
         except NetlinkError as error:
@@ -64,7 +64,7 @@ def _settings(info: Any) -> tuple[int, Mapping[str, Any]]:
         return value[key] if value is not None else None
 
     rate = told("RATE", "max_tx_rate")
-    flags = {word: _flag(told(word.upper(), "setting")) for word in ("spoofchk", "trust")}
+    flags = {word: _flag(told(word.upper(), word)) for word in ("spoofchk", "trust")}
     mac = told("MAC", "mac")
     return int(info.get_attr("IFLA_VF_MAC")["vf"]), {"mac": mac, "vlan": told("VLAN", "vlan") or 0, "rate": rate or 0, **flags}
 

@@ -74,7 +74,8 @@ def parts(here: View) -> Iterator[Part]:
 
 
 def _limits(here: View) -> dict[tuple[str, str], Limit]:
-    local = {(qos.endpoint, qos.direction): qos for qos in here.fabric.qos if here.fabric.endpoints[qos.endpoint].host == here.host.name}
+    on = {name for name, e in here.fabric.endpoints.items() if e.host == here.host.name and not e.direct}  # a card limits its own
+    local = {(qos.endpoint, qos.direction): qos for qos in here.fabric.qos if qos.endpoint in on}
     known = numbers(here) if local else {}
     return {key: Limit(qos.path, _meter(qos, known), qos.dscp) for key, qos in local.items()}
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from weft.agents.agent import this_host
 from weft.agents.doctor import findings
 from weft.agents.doctor_cards import GRUB, set_iommu
 from weft.agents.doctor_fabric import between, of_host, reported
 from weft.agents.finding import Finding, Ground
+from weft.agents.place import this_host
 from weft.cli.changes import propose
 from weft.cli.default import host_name
 from weft.cli.stores import StoreOption, ask

@@ -64,6 +64,7 @@ MUST = {
     "policies": [("web1", "db1.eth0"), ("db1", "db2.eth0"), ("web1", "outside"), ("web1", "web2.eth0")],
     "routed": [("app1", "app2.eth0"), ("app1", "pub2.eth0"), ("app1", "outside"), ("outside", "app2.eth0"), ("outside", "pub1.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
+    "macvtap": [("vm1", "vm2.eth0"), ("vm2", "outside")],
     "libvirt": [("cart", "stock.eth0"), ("ledger", "stock.eth1"), ("cart", "outside")],
 }
 MUST_NOT = {
@@ -78,6 +79,7 @@ MUST_NOT = {
     "services": [("client", "outside"), ("outside", "web1.eth0")],
     "policies": [("web2", "outside"), ("outside", "db1.eth0"), ("db1", "outside")],
     "routed": [],
+    "macvtap": [],
     "libvirt": [("ledger", "outside"), ("outside", "cart.eth0"), ("cart", "ledger.eth0")],
 }
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.fabrics import TWO_HOSTS, world
+from tests.fabrics import TWO_HOSTS, fabric, facts, world
+from weft.apps.compile import Compiler
+from weft.apps.text import flow_text
 from weft.apps.world import World
 
 TEXT = (
@@ -48,6 +50,16 @@ def test_it_keeps_to_the_vlan_of_its_segment(here: World) -> None:
     assert not here.pings("outside", here.stations["own.eth0"].own[0])
 
 
-def test_no_port_of_its_is_in_any_flow() -> None:
-    without = world(TEXT.replace("  flat1: {host: kvm1,", "  flat1: {host: kvm1, labels: {a: b},"))
-    assert not any("own-eth0" in repr(switch) for switch in without._switches.values())
+def test_what_its_card_limits_is_no_business_of_flows() -> None:
+    card = TEXT.replace("macvtap: {nic1: {uplink: physnet}}", "sriov: {nic1: {vfs: 2, uplink: physnet}}").replace("macvtap: nic1", "vf: nic1")
+    limited = compiled(card + "qos: [{endpoint: own.eth0, direction: out, rate: 5mbit}]\n")
+    assert [text for text in limited if "meter" in text] == []
+
+
+def test_it_has_no_port_in_any_flow() -> None:
+    assert [text for text in compiled(TEXT) if "own-eth0" in text or "flat1-eth0" in text] == []
+
+
+def compiled(text: str) -> list[str]:
+    made = fabric(text)
+    return [flow_text(flow) for program in Compiler().compile(made, facts(made)).values() for flow in program.flows()]
