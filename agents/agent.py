@@ -212,13 +212,14 @@ class Agent:
         """Plans and applies until there is nothing left to do. None: a change of how the host is reached was not found good in time."""
         assert self._trial is not None and self._hands is not None
         trial, failures, before = self._trial, Failures(), list[Action]()
-        held: Failures = await self._kernel(lambda: trial.put_back(asked, told.serial))
+        serial = next((row["serial"] for row in self._store.tables["Fabric"].values()), told.serial)  # of the last apply, of whatever host
+        held: Failures = await self._kernel(lambda: trial.put_back(asked, serial))
         wanted = asked
         for _ in range(ROUNDS):
             seen = await self._observe(wanted)
             wanted = hold(asked, held, seen)
             planned = plan(told.fabric, self._place.host, wanted, seen, self._controller(told))
-            if untried := await trial.begin(planned.changes, seen, told.serial):
+            if untried := await trial.begin(planned.changes, seen, serial):
                 held |= untried
                 continue
             failures = planned.failures | {key: failures[key] for key in failures if key in _touched(planned)}
