@@ -84,7 +84,7 @@ def guests(seen: Seen) -> Iterator[Row]:
         shown += own
         yield {
             "endpoint": endpoint.name,
-            "guest": endpoint.guest if endpoint.attach != "host" else "",
+            "guest": "",  # its name begins the endpoint's
             "host": endpoint.host,
             "segment": endpoint.segment,
             "mac": endpoint.mac,
