@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -154,6 +155,8 @@ def club(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Club]:
     file: Path = tmp_path_factory.mktemp("grpcast") / "grpcast.yaml"
     file.write_text(TEXT)
     with lab(file, "grpcast") as here:
+        while any("tentative" in here.exec(name, "ip", "-6", "address").stdout for name in (*CLUB, *LAN)):
+            time.sleep(0.1)  # a guest sends no multicast before its own address is known to be nobody else's (RFC 4862, 5.4)
         made = Club(here)
         try:
             yield made
