@@ -172,10 +172,11 @@ class Agent:
         assert self._eyes is not None and self._trial is not None
         if await self._trial.over():
             self._looked = -LOOK_ANYWAY  # somebody else has changed what is remembered here
-        done = await self._carry_out(told, told.specs())
+        asked = told.specs()
+        done = await self._carry_out(told, asked)
         if done is not None and (alone := await self._switch().release()):
             self._eyes.forget_bases()
-            done = await self._carry_out(told, told.specs())
+            done = await self._carry_out(told, asked)
         if done is None:
             self._wake.set()  # what was before is being put back
             return
@@ -183,8 +184,7 @@ class Agent:
         await self._lay(done, alone)
         self._health.want(service_namespace(told.fabric, self._place.host), done.wanted, row["state"] if row else {})
         if row is not None:
-            asked = {**told.specs(), **done.wanted}
-            await self._report(row, states(asked, done.seen, done.failures | self._health.states | done.held))
+            await self._report(row, states({**asked, **done.wanted}, done.seen, done.failures | self._health.states | done.held))
             await self._answer(told, done.seen)
             await self._keep_it(told, done)
 

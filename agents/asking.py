@@ -23,7 +23,7 @@ def given(spec: UplinkSpec, seen: Observed) -> tuple[str, str | None] | None:
 def asking(able: Mapping[str, Spec], wanted: Mapping[str, Spec], seen: Observed) -> Iterator[Action]:
     """Clients where the address is DHCP's, once the uplink carries packets, and nowhere else; addresses that are not leased any more go."""
     asked = {spec.bridge for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.address == DHCP}
-    instead = {spec.bridge: spec for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.address not in (DHCP, "keep")}
+    instead = {spec.bridge for spec in wanted.values() if isinstance(spec, UplinkSpec) and spec.address not in (DHCP, "keep")}
     for bridge in sorted(seen.leased.keys() - asked):
         yield from _dropped((seen.leased[bridge].address,) if bridge in instead else (), bridge, seen)
         yield Action("remove", bridge, "DHCP client", s.StopAsking(bridge))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from weft.agents import processes
 from weft.agents.inotify import Watcher
-from weft.agents.marked import mark_of, pid_in
+from weft.agents.marked import mark_of, pid_in, start
 from weft.agents.observed import Leased
 from weft.agents.steps import AskAddress, StopAsking
 from weft.topology import server
@@ -85,15 +85,8 @@ class DhcpClients:
         script.chmod(0o755)
         words = [program, "-f", "-i", step.bridge, "-s", str(script), "-t", "3", "-T", str(AGAIN), "-A", str(AGAIN)]
         words += ["-x", f"hostname:{os.uname().nodename.partition('.')[0]}"]
-        # The id is in its file before it is udhcpc: an agent that is killed now finds it.
-        first = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', f"{at}.pid"]
         marks = {MARK: f"{self._whose}/{step.bridge} {_index(step.bridge)}", "WEFT_LEASE": str(at)}
-        with Path(f"{at}.log").open("wb") as log:
-            child = subprocess.Popen(
-                [*first, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-                env=os.environ | marks,
-            )  # fmt: skip
-        self._children.append(child)
+        self._children.append(start(at, words, marks))
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from weft.agents import processes, spaces
 from weft.agents.dnsmasq_files import FILES
+from weft.agents.files import write_whole
 from weft.agents.inotify import Watcher
-from weft.agents.marked import mark_of, pid_in
+from weft.agents.marked import mark_of, pid_in, start
 from weft.agents.observed import Answering, Lease
 from weft.agents.steps import Answer, StopAnswering
 from weft.topology import server
@@ -29,6 +30,8 @@ MARK = "WEFT_DNSMASQ"
 """Variable in the environment: ``FABRIC/HOST/SEGMENT DIGEST INTERFACE-INDEX``."""
 STATE = Path("/var/lib/weft")
 """Where leases are on a host that is no lab: they outlive a reboot."""
+READABLE = 0o644
+"""dnsmasq reads again as a user of its own."""
 SETTLED = 0.15
 """Seconds after which a process that could not begin has ended."""
 
@@ -110,14 +113,14 @@ class Dnsmasq:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)  # it reads again as a user of its own
         for kind, text in (("conf", step.conf), *step.files):
-            _write(self._folder / f"{step.segment}.{kind}", text)
+            write_whole(self._folder / f"{step.segment}.{kind}", text, mode=READABLE)
         if pid is not None and step.again:
             os.kill(pid, signal.SIGHUP)
         else:
             processes.end([pid] if pid else [])
             self._prepare(step)
             pid = self._start(step)
-        _write(self._folder / f"{step.segment}.read", f"{pid} {step.read}\n")
+        write_whole(self._folder / f"{step.segment}.read", f"{pid} {step.read}\n", mode=READABLE)
 
     def _end(self, segment: str, pid: int | None) -> None:
         processes.end([pid] if pid else [])
@@ -141,14 +144,9 @@ class Dnsmasq:
         words = [program, "--keep-in-foreground", f"--conf-file={at}.conf", f"--pid-file={at}.pid"]
         words += [f"--{option}={at}.{kind}" for kind, option in FILES.items()]
         words += [f"--dhcp-leasefile={self._lease_file(step.segment)}", *(["--log-facility=-"] if self._lab else [])]
-        # The id is in its file before it is dnsmasq: an agent that is killed now finds it. nsenter and sh become the program.
-        first = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', f"{at}.pid", "nsenter", f"--net=/run/netns/{step.namespace}", "--"]
+        inside = ["nsenter", f"--net=/run/netns/{step.namespace}", "--"]  # becomes the program
         mark = f"{self.whose}/{step.segment} {step.started_with} {self._index(step.segment)}"
-        with Path(f"{at}.log").open("wb") as log:
-            child = subprocess.Popen(
-                [*first, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-                env=os.environ | {MARK: mark},
-            )  # fmt: skip
+        child = start(at, [*inside, *words], {MARK: mark})
         self._children.append(child)
         with suppress(subprocess.TimeoutExpired):
             child.wait(SETTLED)
@@ -192,14 +190,6 @@ def _is_ipv4(text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text)
-    fresh.chmod(0o644)
-    fresh.replace(path)
 
 
 def _last_line(log: Path) -> str:

@@ -17,7 +17,6 @@ from weft.topology.errors import WeftError
 
 log = logging.getLogger("weft.agent")
 
-
 Kernel = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 

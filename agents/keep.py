@@ -12,13 +12,13 @@ clears it whatever becomes of the flows.
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from weft.agents.files import write_whole
 from weft.agents.keptflows import LAST_RESERVED, Kept, kept, laid
 from weft.agents.ofctl import age, dumped, lay
 from weft.agents.ovs import Switch
@@ -89,19 +89,13 @@ class Keep:
 
     def _write(self, name: str, text: str) -> bool:
         """Whole or not at all. A disk that does not take it is said once, and tried again with the next change or look."""
-        path, fresh = self._folder / f"{name}.json", self._folder / f".{name}.{os.getpid()}"
+        path = self._folder / f"{name}.json"
         if self._written.get(name) == text and path.exists():
             return True
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with fresh.open("w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
+            write_whole(path, text, durable=True)
         except OSError as error:
-            with suppress(OSError):
-                fresh.unlink()
             said = f"{path}: {(error.strerror or str(error)).lower()}: after a reboot this host waits for its store and controller"
             if said != self._trouble.get(name):
                 log.warning("%s", said)

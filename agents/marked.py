@@ -1,5 +1,8 @@
 """Processes that an agent starts and leaves running: found again by their id in a file and a mark in their environment."""
 
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weft.agents import processes
@@ -22,3 +25,15 @@ def pid_in(file: Path, variable: str, whose: str) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if processes.alive(pid) and mark_of(pid, variable)[:1] == (whose,) else None
+
+
+def start(at: Path, command: Sequence[str], marks: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A process that outlives the agent, `marks` in its environment: its id in ``AT.pid``, what it says in ``AT.log``.
+
+    The id is there before the program is: an agent that is killed now finds it.
+    """
+    first = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', f"{at}.pid"]
+    with Path(f"{at}.log").open("wb") as log:
+        return subprocess.Popen(
+            [*first, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True, env=os.environ | marks
+        )

@@ -6,7 +6,6 @@ do again, as after a reboot in the middle of it. What was put back is told to th
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from weft.agents.addresses import addresses_of, drop_address, put_addresses, routes_of
 from weft.agents.bonds import bond_words
+from weft.agents.files import write_whole
 from weft.agents.links import deaf_devices, deafen
 from weft.topology.errors import WeftError
 
@@ -181,12 +181,7 @@ def read(path: Path) -> Before:
 
 def write(path: Path, said: object) -> None:
     """Whole or not at all, also where the power goes. Raises OSError."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as file:
-        json.dump(said, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    write_whole(path, json.dumps(said), durable=True)
 
 
 def main() -> None:

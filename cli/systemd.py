@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from weft.agents.files import write_whole
 from weft.cli.units import FIRST, HELD, NAMES
 from weft.topology.errors import WeftError
 
@@ -90,11 +91,8 @@ class Systemd:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all. Raises WeftError where it cannot be written."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text)
-        fresh.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise WeftError(f"{path}: {(error.strerror or str(error)).lower()}") from None

@@ -98,7 +98,7 @@ def test_what_was_written_is_written_again_only_where_it_is_other(tmp_path: Path
 def test_a_file_that_cannot_be_written_leaves_the_one_before_and_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     keep = Keep(tmp_path)
     keep.tell(TOLD)
-    name = f".host.{os.getpid()}"
+    name = f".host.json.{os.getpid()}"
     (tmp_path / name).mkdir()
     for serial in (4, 5):
         keep.tell(replace(TOLD, serial=serial))
