@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from weft.agents import steps as s
 from weft.agents.dnsmasq_files import conf, files
 from weft.agents.observed import Answering, Observed
+from weft.agents.service_steps import Answer, StopAnswering
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
 from weft.topology.hostrow import DhcpSpec, ServiceSpec, Spec
@@ -20,7 +20,7 @@ def answers(wanted: Mapping[str, Spec], able: Mapping[str, Spec], seen: Observed
     for segment in seen.answering:
         asked = wanted.get(f"dhcp/{segment}")
         if not (isinstance(asked, DhcpSpec) and needed(asked, wanted, seen)):
-            yield Action("remove", f"dnsmasq of {segment}", "it ends", s.StopAnswering(segment))
+            yield Action("remove", f"dnsmasq of {segment}", "it ends", StopAnswering(segment))
 
 
 def needed(spec: DhcpSpec, wanted: Mapping[str, Spec], seen: Observed) -> bool:
@@ -31,7 +31,7 @@ def needed(spec: DhcpSpec, wanted: Mapping[str, Spec], seen: Observed) -> bool:
 def _answer(spec: DhcpSpec, mac: str, seen: Observed, namespace: str) -> Iterator[Action]:
     found, key = seen.answering.get(spec.segment), f"service/{spec.segment}"
     owners = {address: guest.split()[0] for guest in spec.guests for address in guest.split()[2:]}
-    step = s.Answer(namespace, spec.segment, conf(spec), files(spec, seen.resolvers), owners, mac)
+    step = Answer(namespace, spec.segment, conf(spec), files(spec, seen.resolvers), owners, mac)
     about = f"dnsmasq of {spec.segment}"
     if found is None:
         yield Action("add", about, f"on {spec.inside}", step, key)

@@ -21,7 +21,7 @@ from weft.agents.files import write_whole
 from weft.agents.inotify import Watcher
 from weft.agents.marked import mark_of, pid_in, start
 from weft.agents.observed import Answering, Lease
-from weft.agents.steps import Answer, StopAnswering
+from weft.agents.service_steps import Answer, StopAnswering
 from weft.topology import server
 from weft.topology.errors import WeftError
 from weft.topology.names import service_namespace, service_port

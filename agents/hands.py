@@ -11,6 +11,7 @@ from weft.agents.hostway import leave_host_way, set_host_way
 from weft.agents.libvirt import Libvirt
 from weft.agents.ovs import Switch
 from weft.agents.plan import Failures
+from weft.agents.service_steps import Answer, LeaveHostWay, SetHostWay, SetServices, StopAnswering
 from weft.agents.services import set_services
 from weft.agents.steps import Action
 from weft.topology.errors import WeftError
@@ -62,18 +63,18 @@ class Hands:
                 self._eyes.forget_base(step.bridge)
             case s.SetFunctions() | s.SetFunction() as step:
                 self._eyes.sriov.apply(step)
-            case s.SetServices() as step:
+            case SetServices() as step:
                 set_services(step)
                 self._eyes.settle_services(step.digest)
-            case s.SetHostWay() as step:
+            case SetHostWay() as step:
                 set_host_way(step)
                 self._eyes.settle_host_way(step.digest)
-            case s.LeaveHostWay() as step:
+            case LeaveHostWay() as step:
                 leave_host_way(step)
                 self._eyes.settle_host_way("")
             case s.AskAddress() | s.StopAsking() as step:
                 self._eyes.clients.apply(step)
-            case s.Answer() | s.StopAnswering() as step:
+            case Answer() | StopAnswering() as step:
                 self._eyes.dnsmasq.apply(step)
             case step:
                 self._eyes.links.apply(step, action.key)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from weft.agents.links import nft, nft_comment
 from weft.agents.observed import HERE
-from weft.agents.steps import LeaveHostWay, SetHostWay
+from weft.agents.service_steps import LeaveHostWay, SetHostWay
 from weft.topology.errors import WeftError
 from weft.topology.names import HOST_WAY, HOST_WAY_6
 

@@ -14,6 +14,7 @@ from weft.agents.asking import asking
 from weft.agents.direct import direct_actions, direct_failures, direct_links
 from weft.agents.networks import left_over, networks, refused_networks
 from weft.agents.observed import HERE, Observed, Port
+from weft.agents.service_steps import SetServices
 from weft.agents.steps import Action
 from weft.agents.strangers import strangers
 from weft.agents.uplinks import (
@@ -99,7 +100,7 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     actions += networks(fabric, wanted, able, seen)
     if not moving(able, seen):
         actions += serving(able, seen, services)
-        if not any(isinstance(action.step, s.SetServices) for action in actions):  # guests' ways first: a look later is soon enough
+        if not any(isinstance(action.step, SetServices) for action in actions):  # guests' ways first: a look later is soon enough
             actions += answers(wanted, able, seen, services)
     actions += settling(able, seen, actions)
     return Plan(actions, failures, tuple(changes(able, wanted, seen, actions)))

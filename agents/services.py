@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from typing import Any, NamedTuple
 
 from weft.agents.links import inside, nft_comment
-from weft.agents.steps import Served, SetServices, Way
+from weft.agents.service_steps import Served, SetServices, Way
 from weft.topology.errors import WeftError
 from weft.topology.model import HOST_UPLINK
 from weft.topology.names import ECHO, ECHO6, HAIRPIN, HAIRPIN6, HOST_WAY, HOST_WAY_6, exit_link_local

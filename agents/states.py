@@ -10,7 +10,7 @@ from weft.agents.direct import direct_said, direct_state
 from weft.agents.networks import libvirt_state
 from weft.agents.observed import HERE, Observed
 from weft.agents.plan import Failures, Wanted
-from weft.agents.steps import SetHostWay
+from weft.agents.service_steps import SetHostWay
 from weft.agents.strangers import plugged_state, stranger_states
 from weft.agents.uplinks import missing
 from weft.agents.watching import link_state, monitor_state

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Any
 
 from weft.agents import reach
 from weft.agents import steps as s
 from weft.agents.asking import unanswered
 from weft.agents.deadman import Deadman
+from weft.agents.hands import Kernel
 from weft.agents.observed import Observed
 from weft.agents.plan import Failures, Wanted
 from weft.agents.reach import Address
@@ -27,7 +27,7 @@ RESUME = 20
 class Trial:
     """`kernel` runs what blocks in the agent's worker. `store`: empty where there is none that must answer."""
 
-    def __init__(self, deadman: Deadman, store: str, keep: tuple[Address, ...], kernel: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
+    def __init__(self, deadman: Deadman, store: str, keep: tuple[Address, ...], kernel: Kernel) -> None:
         self._deadman, self._store, self._keep, self._kernel = deadman, store, keep, kernel
         self._fresh = True
 

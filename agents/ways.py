@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 
-from weft.agents import steps as s
 from weft.agents.observed import HERE, Link, Observed
+from weft.agents.service_steps import LeaveHostWay, Served, SetHostWay, SetServices, Way
 from weft.agents.steps import Action
 from weft.topology.hostrow import EndpointSpec, HostWaySpec, ServiceSpec, Spec, TunnelSpec, UplinkSpec
 from weft.topology.model import HOST_UPLINK
@@ -31,7 +31,7 @@ def serving(able: Specs, seen: Observed, namespace: str) -> Iterator[Action]:
     ways = tuple(way for spec in uplinks if (way := way_out(spec, able, seen)))
     through = any(segment.uplink == HOST_UPLINK for segment in segments)
     host_way = next((spec.port for spec in able.values() if through and isinstance(spec, HostWaySpec)), "")
-    step = s.SetServices(namespace, segments, ways, host_way)
+    step = SetServices(namespace, segments, ways, host_way)
     if seen.services != step.digest:
         yield Action("change", namespace, "routing and addresses of the services", step)
 
@@ -40,20 +40,20 @@ def host_way(able: Specs, seen: Observed) -> Iterator[Action]:
     """Of the host's side, where segments leave by the way the host itself goes."""
     spec = next((spec for spec in able.values() if isinstance(spec, HostWaySpec)), None)
     if spec is None and seen.host_way:
-        yield Action("remove", "way out", "through the host", s.LeaveHostWay())
-    step = s.SetHostWay(spec.port, spec.networks) if spec else None
+        yield Action("remove", "way out", "through the host", LeaveHostWay())
+    step = SetHostWay(spec.port, spec.networks) if spec else None
     if step and seen.host_way != step.digest:
         yield Action("change", step.port, f"way out through the host for {', '.join(step.networks)}", step, f"way/{HOST_UPLINK}")
 
 
-def _served(spec: ServiceSpec, able: Specs) -> s.Served:
+def _served(spec: ServiceSpec, able: Specs) -> Served:
     routed = (e for e in able.values() if spec.mode == "routed" and isinstance(e, EndpointSpec) and e.segment == spec.segment)
     guests = tuple(sorted(address.partition("/")[0] for endpoint in routed for address in endpoint.addresses))
     routes = tuple((to, via) for to, _, via in (route.split(" ") for route in spec.routes))
-    return s.Served(spec.inside, spec.uplink, spec.mode, spec.addresses, routes, guests)
+    return Served(spec.inside, spec.uplink, spec.mode, spec.addresses, routes, guests)
 
 
-def way_out(spec: UplinkSpec, able: Specs, seen: Observed) -> s.Way | None:
+def way_out(spec: UplinkSpec, able: Specs, seen: Observed) -> Way | None:
     """How the host itself is on an uplink; None: nothing leaves there, or it has no IPv4 address there yet."""
     local = seen.links.get(HERE, {}).get(spec.bridge)
     address = translated(spec, able, seen)
@@ -61,7 +61,7 @@ def way_out(spec: UplinkSpec, able: Specs, seen: Observed) -> s.Way | None:
         return None
     six = translated6(spec, able, seen) or ""
     routes = tuple(sorted(route for route in local.routes if six or ":" not in route[0] + route[1]))
-    return s.Way(spec.name, spec.exit, local.mac, address, routes, six)
+    return Way(spec.name, spec.exit, local.mac, address, routes, six)
 
 
 def translated(spec: UplinkSpec, able: Specs, seen: Observed) -> str | None:

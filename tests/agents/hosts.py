@@ -20,6 +20,7 @@ from weft.agents.observed import (
     Virt,
 )
 from weft.agents.plan import Plan, Wanted, plan
+from weft.agents.service_steps import Answer, LeaveHostWay, SetHostWay, SetServices, StopAnswering
 from weft.agents.watching import BFD
 from weft.topology import names
 
@@ -205,18 +206,18 @@ class Host:
     def _StopAsking(self, step: s.StopAsking, key: str) -> None:
         del self.leased[step.bridge]
 
-    def _SetHostWay(self, step: s.SetHostWay, key: str) -> None:
+    def _SetHostWay(self, step: SetHostWay, key: str) -> None:
         assert step.port in self.links[HERE]
         self.host_way = step.digest
 
-    def _LeaveHostWay(self, step: s.LeaveHostWay, key: str) -> None:
+    def _LeaveHostWay(self, step: LeaveHostWay, key: str) -> None:
         self.host_way = ""
 
-    def _SetServices(self, step: s.SetServices, key: str) -> None:
+    def _SetServices(self, step: SetServices, key: str) -> None:
         assert all(segment.inside in self.links[step.namespace] for segment in step.segments)
         self.services = step.digest
 
-    def _Answer(self, step: s.Answer, key: str) -> None:
+    def _Answer(self, step: Answer, key: str) -> None:
         """A process that only reads again must be one that was started with the same; leases outlive it."""
         found = self.answering.get(step.segment)
         assert names.service_port(step.segment) in self.links[step.namespace]
@@ -224,7 +225,7 @@ class Host:
         kept = [lease for lease in found.leases if step.owners.get(lease.address, lease.mac) == lease.mac] if found else []
         self.answering[step.segment] = Answering(step.started_with, step.read, tuple(kept))
 
-    def _StopAnswering(self, step: s.StopAnswering, key: str) -> None:
+    def _StopAnswering(self, step: StopAnswering, key: str) -> None:
         del self.answering[step.segment]
 
     def _network(self, name: str, network: Network | None) -> None:

@@ -14,6 +14,7 @@ from weft.agents.dnsmasq import leases, mac_of
 from weft.agents.dnsmasq_files import conf, files
 from weft.agents.observed import Answering, Lease, Port
 from weft.agents.plan import Wanted
+from weft.agents.service_steps import Answer, StopAnswering
 from weft.agents.states import states
 from weft.topology.hostrow import DhcpSpec
 from weft.topology.rows import host_rows
@@ -64,27 +65,27 @@ def test_one_that_was_killed_comes_back_and_the_others_stay(host: Host) -> None:
     del host.answering["office"]
     said = json.loads(states(wanted(), host.observe(), {})["service/office"])
     assert (said["state"], said["reason"]) == ("waiting", "dnsmasq does not run yet")
-    assert [step.segment for step in steps(host, wanted()) if isinstance(step, s.Answer)] == ["office"]
+    assert [step.segment for step in steps(host, wanted()) if isinstance(step, Answer)] == ["office"]
 
 
 def test_a_guest_more_is_read_by_the_running_process(host: Host) -> None:
     more = SERVED.replace("guests:", "guests:\n  web4: {host: kvm2, nics: [{segment: office}]}")
-    assert [(step.segment, step.again) for step in steps(host, wanted(more)) if isinstance(step, s.Answer)] == [("office", True)]
+    assert [(step.segment, step.again) for step in steps(host, wanted(more)) if isinstance(step, Answer)] == [("office", True)]
 
 
 def test_another_lease_time_starts_it_again(host: Host) -> None:
-    again = [step for step in steps(host, wanted(SERVED.replace("lease: 5m", "lease: 10m"))) if isinstance(step, s.Answer)]
+    again = [step for step in steps(host, wanted(SERVED.replace("lease: 5m", "lease: 10m"))) if isinstance(step, Answer)]
     assert [(step.segment, step.again) for step in again] == [("office", False)]
 
 
 def test_another_resolver_is_read_again_where_questions_are_forwarded_and_nowhere_else(host: Host) -> None:
     host.resolvers = ("192.0.2.99",)
-    assert [(step.segment, step.again) for step in steps(host, wanted()) if isinstance(step, s.Answer)] == [("office", True), ("wide", True)]
+    assert [(step.segment, step.again) for step in steps(host, wanted()) if isinstance(step, Answer)] == [("office", True), ("wide", True)]
 
 
 def test_an_interface_that_was_made_anew_gets_a_new_process(host: Host) -> None:
     host.answering["six"] = replace(host.answering["six"], started_with="")
-    assert [(step.segment, step.again) for step in steps(host, wanted()) if isinstance(step, s.Answer)] == [("six", False)]
+    assert [(step.segment, step.again) for step in steps(host, wanted()) if isinstance(step, Answer)] == [("six", False)]
 
 
 def test_a_strangers_lease_of_an_address_that_becomes_a_guests_ends(host: Host) -> None:
@@ -96,7 +97,7 @@ def test_a_strangers_lease_of_an_address_that_becomes_a_guests_ends(host: Host) 
 
 def test_a_segment_that_says_nothing_any_more_has_no_process(host: Host) -> None:
     silent = SERVED.replace("auto: {mode: isolated,", "auto: {ra: false, mode: isolated,")
-    assert s.StopAnswering("auto") in steps(host, wanted(silent))
+    assert StopAnswering("auto") in steps(host, wanted(silent))
     assert set(host.answering) == {"office", "six", "shut", "wide"}
 
 

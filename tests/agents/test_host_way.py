@@ -7,9 +7,9 @@ import pytest
 
 from tests.agents.hosts import Host
 from tests.fabrics import fabric
-from weft.agents import steps as s
 from weft.agents.observed import HERE
 from weft.agents.plan import Wanted
+from weft.agents.service_steps import SetHostWay
 from weft.agents.states import states
 from weft.topology.rows import host_rows
 
@@ -55,6 +55,6 @@ def test_a_network_that_the_host_has_elsewhere_is_refused_and_the_rest_is_done()
     virbr0 = replace(host.links[HERE]["docker0"], name="virbr0", routes=(("192.168.122.0/24", ""),))
     host.links[HERE]["virbr0"] = virbr0
     done = host.converge(wanted())
-    assert not any(isinstance(action.step, s.SetHostWay) for action in done)
+    assert not any(isinstance(action.step, SetHostWay) for action in done)
     assert "192.168.122.0/24 is in use on virbr0" in host.plan(wanted()).failures["way/host"][1]
     assert "web-eth0" in host.ports

@@ -7,9 +7,9 @@ from ipaddress import ip_address, ip_network
 from tests.agents.hosts import HOST, NIC, Host
 from tests.fabrics import EVERY_SEGMENT, fabric
 from weft.agents.observed import HERE
+from weft.agents.service_steps import Way
 from weft.agents.services import _way
 from weft.agents.states import states
-from weft.agents.steps import Way
 from weft.apps.facts import UplinkFact, facts
 from weft.topology.rows import host_rows
 

@@ -2,8 +2,8 @@
 
 from ipaddress import ip_network
 
+from weft.agents.service_steps import Served, SetServices, Way
 from weft.agents.services import Route, _nft, _routes, _rules, _tables
-from weft.agents.steps import Served, SetServices, Way
 
 OFFICE = Served("s.office", "physnet", "nat", ("192.168.122.1/24", "fd00:122::1/64"))
 BRANCH = Served("s.branch", "physnet", "routed", ("192.168.2.1/24",), (("10.20.0.0/16", "192.168.2.254"),), ("192.168.2.10",))

@@ -9,8 +9,8 @@ import pytest
 from tests.real.threefold import until
 from weft.agents import spaces
 from weft.agents.nexthops import Nexthops
+from weft.agents.service_steps import Served, SetServices, Way
 from weft.agents.services import set_services
-from weft.agents.steps import Served, SetServices, Way
 
 pytestmark = pytest.mark.real
 
