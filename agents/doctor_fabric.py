@@ -4,12 +4,16 @@ from collections.abc import Iterator, Mapping
 
 from weft.agents.doctor_cards import managers
 from weft.agents.finding import Finding, Ground
-from weft.topology.model import Fabric, Host
+from weft.topology.model import Fabric, Host, Uplink
+from weft.topology.names import joint
 
 
 def of_host(ground: Ground, fabric: Fabric, host: Host) -> Iterator[Finding]:
     """What a file asks of this host."""
     for uplink in host.uplinks.values():
+        if uplink.joins:
+            yield from _linux_bridge(ground, uplink)
+            continue
         for nic in uplink.nics:
             at = ground.at(f"/sys/class/net/{nic}")
             if not at.exists():
@@ -21,6 +25,20 @@ def of_host(ground: Ground, fabric: Fabric, host: Host) -> Iterator[Finding]:
                 yield Finding(nic, "warning", "no carrier: nothing is heard on its wire", "plug its cable in, or bring the switch's port up")
             yield from managers(ground, nic)
             yield from _mtu(ground, nic, uplink.mtu)
+
+
+def _linux_bridge(ground: Ground, uplink: Uplink) -> Iterator[Finding]:
+    """One that the host has and keeps, and that gets one more port."""
+    name = uplink.joins
+    if not ground.at(f"/sys/class/net/{name}/bridge").exists():
+        yield Finding(name, "fail", f"{uplink.source}: uplink {uplink.name}: there is no such Linux bridge", f"ip link add {name} type bridge")
+        return
+    mtu = ground.text(f"/sys/class/net/{name}/mtu")
+    if mtu.isdecimal() and int(mtu) < uplink.mtu:
+        yield Finding(name, "fail", f"a Linux bridge of mtu {mtu}, the file asks for {uplink.mtu}", f"mtu: {mtu} for its uplink")
+    if ground.text(f"/sys/class/net/{name}/bridge/vlan_filtering") == "1":
+        mend = f"bridge vlan add vid NUMBER dev {joint(uplink.name)[1]}, for each vlan of a segment"
+        yield Finding(name, "warning", "a Linux bridge that filters VLANs: a new port of it carries untagged frames alone", mend)
 
 
 def _mtu(ground: Ground, nic: str, wanted: int) -> Iterator[Finding]:

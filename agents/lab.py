@@ -106,7 +106,7 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
     ]
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
-    hosts = {name: tuple(nic for uplink in host.uplinks.values() for nic in uplink.nics) for name, host in fabric.hosts.items()}
+    hosts = {name: tuple(nic for uplink in host.uplinks.values() for nic in uplink.cables) for name, host in fabric.hosts.items()}
     return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from weft.agents import spaces
+from weft.agents import joints, spaces
 from weft.agents import steps as s
 from weft.agents.addresses import addresses_of, cidr, drop_address, parts, put_addresses, quietly, routes_of
 from weft.agents.macvtap import make_above
@@ -52,6 +52,8 @@ class Links:
         """Does one step; safe to do again. Raises WeftError in the user's words."""
         does: Mapping[type, Callable[[Any], None]] = {
             s.MakeVeth: lambda step: self._make_veth(step, key),
+            s.MakeJoint: lambda step: self._make_joint(step, f"{joints.MARK}{key.partition('/')[2]}"),
+            s.Enslave: self._enslave,
             s.MakeTap: lambda step: self._make_tap(step, key),
             s.MakeVlan: lambda step: self._make_above(step, f"vlan/{step.name}"),
             s.MakeMacvtap: lambda step: self._make_above(step, key),
@@ -81,6 +83,18 @@ class Links:
             with spaces.inside(step.namespace):
                 turn_off(step.inside)
         self._finish_link(step.name, key)
+
+    def _make_joint(self, step: s.MakeJoint, key: str) -> None:
+        for name in (step.name, step.port):
+            self._drop_unfinished(name)
+        peer = {"ifname": step.port, "address": step.port_mac, "mtu": step.port_mtu}
+        self._here.link("add", ifname=step.name, kind="veth", mtu=step.mtu, peer=peer)
+        self._finish_link(step.port, key)
+        self._enslave(s.Enslave(step.port, step.bridge))
+        self._finish_link(step.name, key)
+
+    def _enslave(self, step: s.Enslave) -> None:
+        self._here.link("set", index=self._index(step.name), master=self._index(step.bridge))
 
     def _make_tap(self, step: s.MakeTap, key: str) -> None:
         if not Path("/dev/net/tun").exists():

@@ -12,6 +12,7 @@ from weft.agents import steps as s
 from weft.agents.answers import answers
 from weft.agents.asking import asking
 from weft.agents.direct import direct_actions, direct_failures, direct_links
+from weft.agents.joints import joint_links, joints, kept
 from weft.agents.networks import left_over, networks, refused_networks
 from weft.agents.observed import HERE, Observed, Port
 from weft.agents.service_steps import SetServices
@@ -79,7 +80,8 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
     services = service_namespace(fabric, host)
     pairs = {pair.name: pair for pair in _pairs(fabric, able, seen, services)}
     here = seen.links.get(HERE, {})
-    made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)}
+    cables = joints(fabric, able, seen)
+    made = {pair.name for pair in pairs.values() if not _is_made(pair, seen)} | cables.keys()
     held = {name for port in seen.ports.values() if port.kind == "" for name in _devices(port)}
     anew = made | {name for name in held if name not in here or name in seen.renewed}
     ports = [*wired(able, seen, anew), *_ports(able, seen, anew)]
@@ -87,6 +89,8 @@ def plan(fabric: str, host: str, wanted: Wanted, seen: Observed, controller: str
         *_remove(fabric, wanted, able, seen, anew),
         *left_over(_bridge_names(wanted), seen),
         *_bridges(able, seen, controller),
+        *cables.values(),
+        *kept(able, seen),
         *_links(pairs, made, able, seen),
         *direct_actions(able, seen),
         *_insides(fabric, able, seen, services),
@@ -139,7 +143,7 @@ def _pairs(fabric: str, able: Wanted, seen: Observed, services: str) -> Iterator
         elif isinstance(spec, HostWaySpec):
             yield Pair(key, spec.port, s.MakeVeth(spec.port, services, spec.port, spec.mac, WAY_MTU))
         elif isinstance(spec, UplinkSpec) and spec.exit is not None:
-            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac(spec, seen), spec.mtu))
+            yield Pair(key, spec.exit, s.MakeVeth(spec.exit, services, spec.exit, mac(spec, seen) or "", spec.mtu))
 
 
 def _is_made(pair: Pair, seen: Observed) -> bool:
@@ -157,7 +161,7 @@ def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set
     ports = {port.name for port in _wanted_ports(wanted)}
     ports |= {port.name for spec in uplinks(wanted).values() for port in wire_ports(spec.bridge, seen)}  # what is there carries the host
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
-    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted)
+    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted) | joint_links(wanted)
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             key = released(bridge.name, seen) if is_uplink(bridge.name) else ""

@@ -14,7 +14,7 @@ from weft.agents.service_steps import SetHostWay
 from weft.agents.strangers import plugged_state, stranger_states
 from weft.agents.uplinks import missing
 from weft.agents.watching import link_state, monitor_state
-from weft.agents.ways import translated, translated6, way_out
+from weft.agents.ways import home, translated, translated6, way_out
 from weft.topology.hostrow import (
     BridgeSpec,
     DhcpSpec,
@@ -101,7 +101,7 @@ def _leases(wanted: Wanted, seen: Observed) -> Iterator[tuple[str, str]]:
 
 
 def _uplink(spec: UplinkSpec, wanted: Wanted, seen: Observed) -> Mapping[str, object]:
-    local = seen.links.get(HERE, {}).get(spec.bridge)
+    local = home(spec, seen)
     if local is None:
         return {"nics": _nics(spec, seen)}
     address = translated(spec, wanted, seen)

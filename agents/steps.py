@@ -128,6 +128,26 @@ class MakeVeth:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeJoint:
+    """A pair here: `name`, and `port`, a port of the Linux bridge `bridge`."""
+
+    name: str
+    mtu: int
+    bridge: str
+    port: str
+    port_mac: str
+    port_mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enslave:
+    """A link is a port of a Linux bridge."""
+
+    name: str
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeTap:
     """A persistent tap that a guest's process opens. `opener`: ``OWNER:GROUP:multi``, or empty (root alone, one queue)."""
 
@@ -279,8 +299,8 @@ class RemoveNetwork:
 OvsBridgeStep = AddBridge | SeeTags | SetBridge | RemoveBridge | Settle
 OvsPortStep = AddPort | AddBond | SetBond | RemovePort | SetWatch | SetMonitor | RemoveMonitor
 OvsStep = OvsBridgeStep | OvsPortStep
-MakeStep = MakeVeth | MakeTap | MakeVlan | MakeMacvtap
-LinkStep = MakeStep | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
+MakeStep = MakeVeth | MakeJoint | MakeTap | MakeVlan | MakeMacvtap
+LinkStep = MakeStep | Enslave | RemoveLink | SetInside | SetUp | Deafen | MoveAddresses | SetAddress | DropAddress
 FunctionStep = SetFunctions | SetFunction
 LibvirtStep = DefineNetwork | StartNetwork | KeepNetwork | RemoveNetwork
 AddressStep = AskAddress | StopAsking

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from weft.agents import steps as s
 from weft.agents.asking import given, unanswered
+from weft.agents.joints import MARK, unjoinable
 from weft.agents.observed import HERE, Link, Observed, Port
 from weft.agents.steps import Action
 from weft.topology.hostrow import Spec, UplinkSpec, from_json, to_json
@@ -30,6 +31,8 @@ def uplinks(specs: Specs) -> dict[str, UplinkSpec]:
 def unable(spec: UplinkSpec, seen: Observed) -> str:
     """Why an uplink cannot be had as things are; empty: it can, of a bond with those NICs that are there."""
     here = seen.links.get(HERE, {})
+    if spec.joins:
+        return unjoinable(spec, seen)
     if not present(spec, seen):
         return missing(spec, seen)
     for nic in spec.nics:
@@ -44,13 +47,14 @@ def unable(spec: UplinkSpec, seen: Observed) -> str:
 
 
 def present(spec: UplinkSpec, seen: Observed) -> tuple[str, ...]:
-    """Those of its NICs that exist."""
-    return tuple(nic for nic in spec.nics if nic in seen.links.get(HERE, {}))
+    """Those of its NICs that exist, or are a cable that the same plan makes."""
+    return tuple(nic for nic in spec.nics if spec.joins or nic in seen.links.get(HERE, {}))
 
 
 def missing(spec: UplinkSpec, seen: Observed) -> str:
     """Which of its NICs do not exist, in the user's words; empty: all do."""
-    gone = [nic for nic in spec.nics if nic not in seen.links.get(HERE, {})]
+    there = present(spec, seen)
+    gone = [nic for nic in spec.nics if nic not in there]
     if not gone:
         return ""
     return f"NIC {gone[0]} does not exist" if len(gone) == 1 else f"NICs {', '.join(gone)} do not exist"
@@ -59,10 +63,13 @@ def missing(spec: UplinkSpec, seen: Observed) -> str:
 # ---- its bridge and links
 
 
-def mac(spec: UplinkSpec, seen: Observed) -> str:
+def mac(spec: UplinkSpec, seen: Observed) -> str | None:
     """What the host is on this network: its first NIC when the bridge was made. It stays with the host when NICs change, as a kernel
-    bond's does: neighbours know it, and the userspace datapath loses the routes of a bridge whose MAC changes."""
+    bond's does: neighbours know it, and the userspace datapath loses the routes of a bridge whose MAC changes. None: the host is elsewhere,
+    on its own Linux bridge."""
     found = seen.bridges.get(spec.bridge)
+    if spec.joins:
+        return found.mac if found else None
     return (found.mac if found else None) or seen.links[HERE][present(spec, seen)[0]].mac
 
 
@@ -71,7 +78,7 @@ def raised(able: Specs, seen: Observed) -> Iterator[Action]:
     here = seen.links.get(HERE, {})
     for key, spec in uplinks(able).items():
         for nic in present(spec, seen):
-            if not here[nic].up or here[nic].mtu != spec.mtu:
+            if nic in here and (not here[nic].up or here[nic].mtu != spec.mtu):
                 yield Action("change", nic, f"up, mtu {spec.mtu}", s.SetUp(nic, spec.mtu), key)
 
 
@@ -84,7 +91,7 @@ def wire_ports(bridge: str, seen: Observed) -> list[Port]:
 
 def _is_made(name: str, seen: Observed) -> bool:
     link = seen.links.get(HERE, {}).get(name)
-    return link is not None and bool(link.ours)
+    return link is not None and bool(link.ours) and not link.ours.startswith(MARK)
 
 
 def wired(able: Specs, seen: Observed, anew: set[str]) -> Iterator[Action]:
@@ -98,10 +105,11 @@ def wired(able: Specs, seen: Observed, anew: set[str]) -> Iterator[Action]:
 
 
 def _alone(key: str, spec: UplinkSpec, found: Port | None, anew: set[str]) -> Iterator[Action]:
-    stale = found is not None and (spec.port in anew or bool(found.error))
-    if stale:
+    """What is not the device that was opened leaves at once and comes back at the next look: a port that is removed and added in one
+    transaction stays open as it was. What could not be opened is tried again."""
+    if found is not None and (spec.port in anew or found.error):
         yield Action("remove", spec.port, f"port of {spec.bridge}", s.RemovePort(spec.bridge, spec.port), key)
-    if found is None or stale:
+    if found is None or (found.error and spec.port not in anew):
         yield Action("add", spec.port, f"port of {spec.bridge}", s.AddPort(spec.bridge, spec.port), key)
 
 
@@ -142,7 +150,7 @@ def addressed(able: Specs, seen: Observed) -> Iterator[Action]:
         owners = [here[nic] for nic in present(spec, seen) if here[nic].addresses] if spec.address == "keep" and carries else []
         for nic in owners:  # not before the NICs carry the bridge's packets
             yield Action("move", ", ".join(nic.addresses), f"from {nic.name} to {spec.bridge}", s.MoveAddresses(nic.name, spec.bridge), key)
-        if not owners and local is not None and not local.up:
+        if not owners and local is not None and not local.up and not spec.joins:
             yield Action("change", spec.bridge, f"up, mtu {spec.mtu}", s.SetUp(spec.bridge, spec.mtu), key)
         yield from _given(key, spec, local, seen)
 
@@ -242,7 +250,8 @@ def _nics(bridge: str, seen: Observed) -> list[str]:
 def give_back(bridge: str, seen: Observed) -> Iterator[Action]:
     """An uplink bridge that goes returns its addresses to its NIC, then its NICs; the bridge itself goes when that was found good."""
     here, key, before = seen.links.get(HERE, {}), released(bridge, seen), settled(bridge, seen)
-    local, nics = here.get(bridge), [nic for nic in (*_nics(bridge, seen), *(before.nics if before else ())) if nic in here]
+    nics = [nic for nic in (*_nics(bridge, seen), *(before.nics if before else ())) if nic in here and not here[nic].ours]
+    local = here.get(bridge)
     if local and local.addresses and nics:
         step = s.MoveAddresses(bridge, nics[0])
         yield Action("move", ", ".join(local.addresses), f"from {bridge} back to {nics[0]}", step, key)

@@ -64,6 +64,11 @@ def way_out(spec: UplinkSpec, able: Specs, seen: Observed) -> Way | None:
     return Way(spec.name, spec.exit, local.mac, address, routes, six)
 
 
+def home(spec: UplinkSpec, seen: Observed) -> Link | None:
+    """Where the host itself is on this network: on the uplink's bridge, or on its own that the uplink is beside."""
+    return seen.links.get(HERE, {}).get(spec.joins or spec.bridge)
+
+
 def translated(spec: UplinkSpec, able: Specs, seen: Observed) -> str | None:
     """The address guests leave by, in CIDR: in the default gateway's network, else the first that is not the tunnels' end."""
     return _leaving(spec, able, seen, 4)
@@ -75,7 +80,7 @@ def translated6(spec: UplinkSpec, able: Specs, seen: Observed) -> str | None:
 
 
 def _leaving(spec: UplinkSpec, able: Specs, seen: Observed, version: int) -> str | None:
-    local = seen.links.get(HERE, {}).get(spec.bridge)
+    local = home(spec, seen)
     own = [known for address in (local.addresses if local else ()) if (known := ip_interface(address)).version == version]
     gateways = [ip_address(gateway) for network, gateway in (local.routes if local else ()) if network == "default" and gateway]
     tunnels = {tunnel.local for tunnel in able.values() if isinstance(tunnel, TunnelSpec)}

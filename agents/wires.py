@@ -104,7 +104,7 @@ def _physnets(fabric: Fabric) -> dict[str, int]:
 
 def _nics(host: Host) -> Iterator[tuple[str, str]]:
     """Every NIC that a host has in a lab, and the physical network it is on: those of its uplinks, and those that carry macvtaps."""
-    yield from ((nic, uplink.name) for uplink in host.uplinks.values() for nic in uplink.nics)
+    yield from ((nic, uplink.name) for uplink in host.uplinks.values() for nic in uplink.cables)
     yield from host.macvtap.items()
 
 
@@ -168,6 +168,11 @@ def _routed(fabric: Fabric) -> Iterator[str]:
                 yield f"route add {net} via {vias[0]}"
 
 
+def _keeps(uplink: Uplink) -> bool:
+    """The host had its address there before weft came."""
+    return uplink.address == "keep" or bool(uplink.joins)
+
+
 def _leaves(host: Host, physnet: str | None) -> bool:
     first = _first(host)
     return first is not None and (first.name, first.address) == (physnet, "keep")
@@ -178,16 +183,21 @@ def _leaving(fabric: Fabric, number: int, version: int) -> Address:
 
 
 def _host(fabric: Fabric, host: Host, address: IPv4Address, address6: IPv6Address) -> Iterator[str]:
-    """A host as its owner set it up before weft came: addresses on its first NIC, a default route."""
+    """A host as its owner set it up before weft came: addresses on its first NIC or on the Linux bridge that has it, a default route."""
     yield "link set lo up"
     for nic, _ in _nics(host):
         yield f"link set {nic} up"
-    keeping = [uplink.nics[0] for uplink in host.uplinks.values() if uplink.address == "keep"]
+    for uplink in host.uplinks.values():
+        if uplink.joins:
+            yield f"link add {uplink.joins} mtu {uplink.mtu} type bridge forward_delay 0 mcast_snooping 0"
+            yield f"link set {uplink.cables[0]} master {uplink.joins}"
+            yield f"link set {uplink.joins} up"
+    keeping = [uplink.devices[0] for uplink in host.uplinks.values() if _keeps(uplink)]
     owned = {uplink.address for uplink in host.uplinks.values()}
     first = _first(host)
-    if first and first.address == "keep":
-        yield f"address add {address}/{network(fabric).prefixlen} dev {first.nics[0]}"
-        yield f"address add {address6}/{network6(fabric).prefixlen} dev {first.nics[0]} nodad"
+    if first and _keeps(first):
+        yield f"address add {address}/{network(fabric).prefixlen} dev {first.devices[0]}"
+        yield f"address add {address6}/{network6(fabric).prefixlen} dev {first.devices[0]} nodad"
         yield f"route add default via {gateway(fabric)}"
         yield f"route add default via {gateway6(fabric)}"
     if host.address and keeping and str(host.address) not in owned:

@@ -84,7 +84,9 @@ class Router:
             if fact and neighbour and own:
                 translated = self._kernel(host).track(0, packet, True, Nat(src=own))
                 macs = {"eth_src": mac_number(fact.mac), "eth_dst": mac_number(neighbour), "nw_ttl": packet["nw_ttl"] - 2}
-                return [((f"{host}/{names.uplink_bridge(wire)}", "LOCAL"), {**translated, **macs})]
+                joins = self._fabric.hosts[host].uplinks[wire].joins
+                place = ("wire", f"{wire}/{host}") if joins else (f"{host}/{names.uplink_bridge(wire)}", "LOCAL")
+                return [(place, {**translated, **macs})]
         return []
 
     def _answers(self, packet: Packet) -> bool:

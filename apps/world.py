@@ -6,9 +6,8 @@ physical network. They answer ARP, ND and ping as a kernel does, and the service
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import NamedTuple
 
 from weft.apps import packet as p
 from weft.apps.conntrack import Conntrack
@@ -16,67 +15,18 @@ from weft.apps.facts import Facts
 from weft.apps.flow import Program, mac_number
 from weft.apps.packet import Packet
 from weft.apps.pipeline import VLAN_PRESENT
-from weft.apps.router import Router
+from weft.apps.router import Routed, Router
+from weft.apps.stations import OUTSIDE_MAC, Delivery, Entry, Place, Station, Walk, gateway, guest
 from weft.apps.strangers import placed, strangers
 from weft.apps.translate import base_flows
-from weft.apps.walk import Hop, LoopError, Switch
+from weft.apps.walk import LoopError, Switch
 from weft.topology import names
 from weft.topology.check_segments import overlap
-from weft.topology.model import Endpoint, Fabric, Host, Segment
+from weft.topology.model import Fabric, Host
 from weft.topology.overlay import mirrored_vlans
 from weft.topology.terms import Address, Interface, Network
 
-OUTSIDE_MAC = "0e:00:00:00:00:01"
 MOST_STEPS = 10_000
-
-Place = tuple[str, str]
-"""A port: switch (``kvm1/br-weft``) and name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """Something with a MAC and addresses behind a port, or on the wire of a physical network."""
-
-    name: str
-    mac: str
-    addresses: tuple[Interface, ...]
-    place: Place
-    gateways: tuple[Address, ...] = ()
-    routes: tuple[tuple[Network, Address], ...] = ()
-    """What the physical network knows: a routed subnet, and the host it is behind."""
-    tag: int | None = None
-    """Of its frames at the port: a trunk's."""
-
-    @property
-    def own(self) -> tuple[Address, ...]:
-        return tuple(interface.ip for interface in self.addresses)
-
-
-class Delivery(NamedTuple):
-    station: Station
-    packet: Packet
-
-
-class Entry(NamedTuple):
-    """A packet came into a port of a switch, and met flows there."""
-
-    place: Place
-    packet: Packet
-    hops: tuple[Hop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """Where a packet came out, and every flow it met on the way."""
-
-    delivered: tuple[Delivery, ...]
-    hops: tuple[Hop, ...]
-    entries: tuple[Entry, ...] = ()
-    """Every time that it came into a switch."""
-
-    @property
-    def to(self) -> tuple[str, ...]:
-        return tuple(delivery.station.name for delivery in self.delivered)
 
 
 class World:
@@ -195,9 +145,9 @@ class World:
             there = (f"{peer.name}/{peer.bridge}", names.tunnel_port(host.name))
             self._links[bridge, names.tunnel_port(peer.name)] = there
         for endpoint in local:
-            self._station(_guest(fabric, endpoint, (bridge, endpoint.port)))
+            self._station(guest(fabric, endpoint, (bridge, endpoint.port)))
         for segment in served:
-            self._station(_gateway(fabric, host, segment, (bridge, names.service_port(segment.name))))
+            self._station(gateway(fabric, host, segment, (bridge, names.service_port(segment.name))))
         for number, name in enumerate(host.uplinks):
             self._add_uplink(host, name, number, programs, tracker)
 
@@ -216,7 +166,10 @@ class World:
             own: tuple[Interface, ...] = (IPv4Interface(f"{fact.translate}/24"),)
             own += (IPv6Interface(f"{fact.translate6}/64"),) if fact.translate6 else ()
             gateways = (lab.outside[1], lab.outside6[1]) if lab else ()
-            self._station(Station(label, fact.mac, own, (bridge, "LOCAL"), gateways))
+            place = ("wire", f"{name}/{host.name}") if uplink.joins else (bridge, "LOCAL")
+            self._station(Station(label, fact.mac, own, place, gateways))
+            if uplink.joins:
+                self._direct.setdefault(name, []).append(self.stations[label])
 
     def _add_direct(self) -> None:
         """Guests that hang on a NIC itself, each a place of its own on the wire, behind the tag of its segment."""
@@ -224,7 +177,7 @@ class World:
             segment = self.fabric.segments[endpoint.segment]
             if endpoint.direct and segment.uplink is not None:
                 place = ("wire", f"{segment.uplink}/{endpoint.name}")
-                self._station(replace(_guest(self.fabric, endpoint, place), tag=segment.vlan))
+                self._station(replace(guest(self.fabric, endpoint, place), tag=segment.vlan))
                 self._direct.setdefault(segment.uplink, []).append(self.stations[endpoint.name])
 
     def _add_outside(self) -> None:
@@ -266,8 +219,7 @@ class World:
     def _run(self, place: Place, packet: Packet, sender: Station | None) -> Walk:
         delivered: list[Delivery] = []
         entries: list[Entry] = []
-        entering = [(place, packet)] if place[0] != "wire" else self._on_wire(place[1].partition("/")[0], place, packet, delivered)
-        waiting = deque(entering)
+        waiting = deque(self._arriving([(place, packet)], delivered))
         for _ in range(MOST_STEPS):
             if not waiting:
                 return Walk(tuple(delivered), tuple(hop for entry in entries for hop in entry.hops), tuple(entries))
@@ -290,7 +242,7 @@ class World:
             if place in nics:
                 return self._on_wire(wire, place, packet, delivered)
             if port == names.exit_port(wire) and bridge == names.uplink_bridge(wire):
-                return self._router.from_wire(host, wire, packet)
+                return self._arriving(self._router.from_wire(host, wire, packet), delivered)
         station = self._at.get(place)
         if behind := self._tagged.get((place, packet["vlan_vid"] & 0xFFF)):
             station, packet = behind, {**packet, "vlan_vid": 0}
@@ -298,10 +250,18 @@ class World:
             return []
         delivered.append(Delivery(station, packet))
         if port == "LOCAL":
-            return self._router.from_host(host, packet)
+            return self._arriving(self._router.from_host(host, packet), delivered)
         if not port.startswith("s.") or packet["eth_dst"] != mac_number(station.mac):
             return []
-        return self._router.from_segment(host, self.fabric.segments[station.name.partition("@")[0]], packet)
+        return self._arriving(self._router.from_segment(host, self.fabric.segments[station.name.partition("@")[0]], packet), delivered)
+
+    def _arriving(self, sent: Routed, delivered: list[Delivery]) -> Routed:
+        """At which ports of switches something arrives that is sent into such a port, or onto a wire."""
+        arriving: Routed = []
+        for place, packet in sent:
+            wire = place[1].partition("/")[0]
+            arriving += self._on_wire(wire, place, packet, delivered) if place[0] == "wire" else [(place, packet)]
+        return arriving
 
     def _has_tags(self, station: Station) -> bool:
         endpoint = self.fabric.endpoints.get(station.name)
@@ -319,11 +279,19 @@ class World:
         targets = [place for place in ([known] if known else everywhere) if place != came]
         if outside in targets and outside in self._at and not vlan:
             delivered.append(Delivery(self._at[outside], packet))
+        beyond: Routed = []
         for station in self._direct.get(wire, ()):  # a NIC hands on what is for its guest, in the guest's VLAN
             wanted = packet["eth_dst"] >> 40 & 1 or packet["eth_dst"] == mac_number(station.mac)
             if station.place in targets and wanted and vlan & 0xFFF == (station.tag or 0):
                 delivered.append(Delivery(station, {**packet, "vlan_vid": 0}))
-        return [(place, packet) for place in targets if place[0] != "wire"]
+                if host := self._host_of(station):
+                    beyond += self._arriving(self._router.from_host(host, packet), delivered)
+        return [*((place, packet) for place in targets if place[0] != "wire"), *beyond]
+
+    def _host_of(self, station: Station) -> str:
+        """The host that it is, on one of its uplinks; empty: it is none."""
+        name = station.name.partition("/")[0]
+        return name if name in self.fabric.hosts else ""
 
     def _neighbour(self, wire: str, address: Address) -> str | None:
         """MAC of who on a physical network takes what is for `address`: its owner, a host or a bridged guest, else `outside`."""
@@ -331,7 +299,7 @@ class World:
             endpoint = self.fabric.endpoints.get(station.name)
             segment = self.fabric.segments[endpoint.segment] if endpoint else None
             bridged = segment is not None and segment.mode == "bridged" and (segment.uplink, segment.vlan) == (wire, None)
-            if address in station.own and (bridged or station.place[1] == "LOCAL"):
+            if address in station.own and (bridged or self._host_of(station)):
                 return station.mac
         beyond = self._at.get(("wire", wire))
         return beyond.mac if beyond else None
@@ -339,15 +307,3 @@ class World:
 
 def _is_answer(packet: Packet) -> bool:
     return packet.get("arp_op") == 2 or packet.get("icmpv6_type") == 136
-
-
-def _guest(fabric: Fabric, endpoint: Endpoint, place: Place) -> Station:
-    segment = fabric.segments[endpoint.segment]
-    gateways = tuple(subnet.gateway for subnet in segment.subnets) if segment.mode != "isolated" else ()
-    return Station(endpoint.name, endpoint.mac, endpoint.addresses, place, () if endpoint.attach == "host" else gateways, tag=endpoint.tag)
-
-
-def _gateway(fabric: Fabric, host: Host, segment: Segment, place: Place) -> Station:
-    addresses = tuple(ip_interface(f"{s.gateway}/{s.network.prefixlen}") for s in segment.subnets)
-    shared = tuple(ip_interface(service.address) for service in fabric.services if service.segment == segment.name)
-    return Station(f"{segment.name}@{host.name}", segment.gateway_mac, (*addresses, *shared), place)

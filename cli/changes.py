@@ -50,7 +50,7 @@ def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
     """Raises WeftError for hosts and NICs that a lab which runs does not have: only `weft lab up` makes those."""
     lines = []
     for host in fabric.hosts.values():
-        nics = [nic for uplink in host.uplinks.values() for nic in uplink.nics]
+        nics = [nic for uplink in host.uplinks.values() for nic in uplink.cables]
         if host.name not in made:
             lines.append(f'{host.source}: host "{host.name}" is not in the lab that runs')
         else:

@@ -28,6 +28,8 @@ def detail(spec: Spec) -> str:
         case BridgeSpec():
             return "integration bridge"
         case UplinkSpec():
+            if spec.joins:
+                return f"bridge {spec.bridge} beside Linux bridge {spec.joins}"
             bond = f"{spec.bond} of " if spec.bond != "none" else ""
             return f"bridge {spec.bridge} with {bond}{', '.join(spec.nics)}, address {spec.address}"
         case TunnelSpec():

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 from weft.apps import packet as p
 from weft.apps.packet import Packet
-from weft.apps.world import Walk, World
+from weft.apps.stations import Walk
+from weft.apps.world import World
 from weft.topology.terms import Address
 
 Make = Callable[[World], Packet]

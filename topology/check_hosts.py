@@ -182,6 +182,7 @@ def _interfaces(hosts: Mapping[str, Host], endpoints: Iterable[Endpoint]) -> Ite
         yield (*at, "bridge"), host.name, host.dpid, [host.bridge, *peers]
         for name, uplink in host.uplinks.items():
             ports = [names.patch_port(name), names.patch_peer(name), names.exit_port(name), names.bond_port(name)]
+            ports += [uplink.joins, *names.joint(name)[1:]] if uplink.joins else []
             nics = [nic for nic in uplink.nics if nic not in said]  # a NIC in two uplinks has been said
             said.update(nics)
             yield (*at, "uplinks", name), host.name, uplink.dpid, [uplink.bridge, *nics, *ports]

@@ -48,6 +48,8 @@ class UplinkSpec:
     """Port for what leaves the service namespace; None: nothing leaves here."""
     unlearned: tuple[int, ...] = ()
     """VLANs in which the bridge learns no MACs and floods: copies of mirrors."""
+    joins: str = ""
+    """The Linux bridge of the host's that its one NIC is a cable into; empty: its NICs are the host's."""
 
 
 @dataclass(frozen=True, slots=True)

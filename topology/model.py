@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from weft.topology.model_rules import Mirror, Monitor, Policy, Qos, VirtualService
+from weft.topology.names import lab_cable
 from weft.topology.terms import Address, Interface, Network, Source
 
 Mode = Literal["nat", "routed", "bridged", "isolated"]
@@ -145,12 +146,24 @@ class Uplink:
     dpid: int
     nics: tuple[str, ...]
     address: str
-    """``keep`` (what the NIC has moves to the bridge), ``none`` or an interface address in CIDR."""
+    """``keep`` (what the NIC has moves to the bridge), ``none``, ``dhcp`` or an interface address in CIDR."""
     gateway: Address | None
     mtu: int
     source: Source = field(compare=False)
     bond: Literal["none", "active-backup", "balance-slb", "lacp"] = "none"
     """How several NICs are one; ``none``: there is one NIC."""
+    joins: str = ""
+    """The Linux bridge of the host's that it is a neighbour of: its only NIC is then a cable into that; empty: its NICs are the host's."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What the host has to have for it."""
+        return (self.joins,) if self.joins else self.nics
+
+    @property
+    def cables(self) -> tuple[str, ...]:
+        """The host's NICs that a lab's cables end in: its own, or the one in the Linux bridge."""
+        return (lab_cable(self.name),) if self.joins else self.nics
 
 
 @dataclass(frozen=True, slots=True)

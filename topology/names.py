@@ -111,6 +111,16 @@ def bond_port(physnet: str) -> str:
     return ifname(f"b.{physnet}")
 
 
+def joint(physnet: str) -> tuple[str, str]:
+    """A cable into a Linux bridge of the host's: its end in the uplink's bridge, and the port of that Linux bridge."""
+    return ifname(f"j.{physnet}"), ifname(f"n.{physnet}")
+
+
+def lab_cable(physnet: str) -> str:
+    """The NIC that a lab gives a Linux bridge of a host's."""
+    return ifname(f"e.{physnet}")
+
+
 def uplink_bridge(physnet: str) -> str:
     return ifname(f"wx-{physnet}")
 

@@ -7,6 +7,7 @@ from weft.topology import names
 from weft.topology.addresses import allot
 from weft.topology.check_direct import Around, check_direct, check_held
 from weft.topology.check_hosts import check_hosts, check_interfaces
+from weft.topology.check_joined import check_joined
 from weft.topology.check_kinds import check_kinds
 from weft.topology.check_libvirt import check_libvirt
 from weft.topology.check_names import check_names
@@ -44,6 +45,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_segments(document, faults)
     check_services(document, faults)
     check_hosts(document, faults)
+    check_joined(document, faults)
     check_traffic(document, faults)
     check_kinds(document, faults)
     check_libvirt(document, faults)
@@ -100,6 +102,8 @@ def _uplink(document: Document, host: str, name: str, lab: bool) -> Uplink:
     spec, bridge = document.spec.hosts[host].uplinks[name], names.uplink_bridge(name)
     source = document.source("hosts", host, "uplinks", name)
     dpid = names.dpid(document.spec.fabric, host, bridge)
+    if spec.bridge is not None:
+        return Uplink(name, bridge, dpid, names.joint(name)[:1], "none", None, spec.mtu, source, joins=spec.bridge)
     address = "keep" if lab and spec.address == "dhcp" else str(spec.address)
     return Uplink(name, bridge, dpid, spec.nics, address, spec.gateway, spec.mtu, source, spec.bond)
 

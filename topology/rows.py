@@ -89,6 +89,7 @@ def _uplink(fabric: Fabric, host: Host, uplink: Uplink, leaves: bool) -> Row:
         patch_peer=names.patch_peer(uplink.name),
         exit=names.exit_port(uplink.name) if leaves else None,
         unlearned=mirrored_vlans(fabric, host.name, uplink.name),
+        joins=uplink.joins,
     )
 
 
@@ -107,7 +108,7 @@ def _monitors(fabric: Fabric, host: Host) -> Iterator[Row]:
     bridges = (host.bridge, *(uplink.bridge for uplink in host.uplinks.values()))
     for kind in ("sflow", "netflow", "ipfix"):
         if fabric.monitor and (target := getattr(fabric.monitor, kind)):
-            agent = underlay.bridge if underlay else ""
+            agent = (underlay.joins or underlay.bridge) if underlay else ""
             yield f"monitor/{kind}", MonitorSpec(kind, target, fabric.monitor.sampling, agent, bridges)
 
 

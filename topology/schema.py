@@ -80,7 +80,10 @@ class Segment(Strict):
 
 
 class Uplink(Strict):
-    nics: Annotated[tuple[s.InterfaceName, ...], s.Filled]
+    """`bridge`: a Linux bridge that the host has and keeps, instead of NICs."""
+
+    nics: Annotated[tuple[s.InterfaceName, ...], s.Filled] = ()
+    bridge: s.InterfaceName | None = None
     bond: Literal["none", "active-backup", "balance-slb", "lacp"] = "none"
     address: s.UplinkAddress = "keep"
     gateway: s.Ip | None = None

@@ -145,6 +145,18 @@ class Host:
         self.links[HERE][step.name] = Link(step.name, "veth", "0e:00:00:00:00:0d", step.mtu, True, key)
         self.links.setdefault(step.namespace, {})[step.inside] = Link(step.inside, "veth", step.mac, step.mtu, False, "")
 
+    def _MakeJoint(self, step: s.MakeJoint, key: str) -> None:
+        ours = f"joint/{key.removeprefix('uplink/')}"
+        bridge = self.links[HERE][step.bridge]
+        assert bridge.mtu <= step.port_mtu, "the Linux bridge would get smaller"
+        assert step.port_mac > bridge.mac, "the Linux bridge would get another MAC"
+        self.links[HERE][step.port] = Link(step.port, "veth", step.port_mac, step.port_mtu, True, ours, master=step.bridge)
+        self.links[HERE][step.name] = Link(step.name, "veth", "0e:00:00:00:00:0e", step.mtu, True, ours)
+
+    def _Enslave(self, step: s.Enslave, key: str) -> None:
+        assert self.links[HERE][step.name].mtu >= self.links[HERE][step.bridge].mtu, "the Linux bridge would get smaller"
+        self.links[HERE][step.name] = replace(self.links[HERE][step.name], master=step.bridge)
+
     def _MakeTap(self, step: s.MakeTap, key: str) -> None:
         self.links[HERE][step.name] = Link(step.name, "tun", "0e:00:00:00:00:0e", step.mtu, True, key, opener=step.opener)
 

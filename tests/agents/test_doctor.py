@@ -171,3 +171,21 @@ def test_what_running_hosts_report_of_one_another_is_told() -> None:
     told = list(reported({"kvm1": {"tunnel/kvm2": down, "bridge/br-weft": {"state": "wired"}, "uplink/p": failed}}))
     assert [(finding.about, finding.found) for finding in told] == [("kvm1 tunnel/kvm2", "bfd down"), ("kvm1 uplink/p", "no NIC")]
     assert "-M do" in told[0].mend
+
+
+def test_a_linux_bridge_that_an_uplink_is_beside_is_looked_at(host: Host) -> None:
+    made = fabric(TWO_HOSTS.replace("uplinks: {physnet: {nics: [nic0]}}}\n  kvm2", "uplinks: {physnet: {bridge: br0}}}\n  kvm2"))
+
+    def found() -> list[tuple[str, str]]:
+        return [(each.verdict, each.mend) for each in of_host(host.ground, made, made.hosts["kvm1"])]
+
+    assert found() == [("fail", "ip link add br0 type bridge")]
+    host.write("/sys/class/net/br0/mtu", "1500")
+    host.write("/sys/class/net/br0/bridge/vlan_filtering", "0")
+    assert found() == []
+    host.write("/sys/class/net/br0/mtu", "1400")
+    host.write("/sys/class/net/br0/bridge/vlan_filtering", "1")
+    assert found() == [
+        ("fail", "mtu: 1400 for its uplink"),
+        ("warning", "bridge vlan add vid NUMBER dev n.physnet, for each vlan of a segment"),
+    ]

@@ -15,7 +15,8 @@ from weft.apps.flow import Group
 from weft.apps.packet import Packet
 from weft.apps.pipeline import STICKY
 from weft.apps.sharing import members_of
-from weft.apps.world import Delivery, World
+from weft.apps.stations import Delivery
+from weft.apps.world import World
 
 SHOP = (
     TWO_HOSTS.replace("lab:", "  kvm3: {address: 10.10.10.3/24, uplinks: {physnet: {nics: [nic0]}}}\nlab:")

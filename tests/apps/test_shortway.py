@@ -11,7 +11,8 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import Facts
 from weft.apps.flow import Flow, mac_number
 from weft.apps.packet import Packet
-from weft.apps.world import OUTSIDE_MAC, Walk, World
+from weft.apps.stations import OUTSIDE_MAC, Walk
+from weft.apps.world import World
 
 OFFICE = (
     TWO_HOSTS

@@ -65,6 +65,7 @@ MUST = {
     "routed": [("app1", "app2.eth0"), ("app1", "pub2.eth0"), ("app1", "outside"), ("outside", "app2.eth0"), ("outside", "pub1.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
     "macvtap": [("vm1", "vm2.eth0"), ("vm2", "outside")],
+    "neighbour": [("vm1", "vm2.eth0"), ("outside", "vm1.eth0"), ("web1", "outside")],
     "libvirt": [("cart", "stock.eth0"), ("ledger", "stock.eth1"), ("cart", "outside")],
 }
 MUST_NOT = {
@@ -80,6 +81,7 @@ MUST_NOT = {
     "policies": [("web2", "outside"), ("outside", "db1.eth0"), ("db1", "outside")],
     "routed": [],
     "macvtap": [],
+    "neighbour": [("outside", "web1.eth0")],
     "libvirt": [("ledger", "outside"), ("outside", "cart.eth0"), ("cart", "ledger.eth0")],
 }
 

@@ -17,7 +17,8 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import Ct
 from weft.apps.pipeline import VLAN_PRESENT
-from weft.apps.world import Walk, World
+from weft.apps.stations import Walk
+from weft.apps.world import World
 from weft.cli.stores import look
 from weft.topology import names
 from weft.topology.server import default_target

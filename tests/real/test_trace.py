@@ -14,7 +14,8 @@ from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import mac_number
 from weft.apps.packet import Packet
-from weft.apps.world import Walk, World
+from weft.apps.stations import Walk
+from weft.apps.world import World
 from weft.cli.stores import look
 from weft.topology.server import default_target
 

@@ -18,7 +18,8 @@ from weft.apps import packet as p
 from weft.apps.compile import Compiler
 from weft.apps.facts import facts
 from weft.apps.flow import Flow, mac_number
-from weft.apps.world import Entry, Walk, World
+from weft.apps.stations import Entry, Walk
+from weft.apps.world import World
 from weft.cli.stores import look
 from weft.topology.names import BASE_COOKIE
 from weft.topology.server import default_target
