@@ -31,7 +31,10 @@ bound | renew)
   [ -z "$old" ] || grep -qxF "$old" "$WEFT_LEASE.former" 2>/dev/null || echo "$old" >>"$WEFT_LEASE.former"
   printf 'address %s/%s\\ngateway %s\\nuntil %s\\n' "$ip" "$mask" "${router%% *}" $(($(date +%s) + lease)) >"$WEFT_LEASE.new"
   mv "$WEFT_LEASE.new" "$WEFT_LEASE.lease"
-  if [ -n "$dns" ] && [ -e /run/systemd/resolve/resolv.conf ]; then resolvectl dns "$interface" $dns; fi ;;
+  here=$(readlink /proc/self/ns/net)
+  for comm in $(grep -lx systemd-resolve /proc/[0-9]*/comm 2>/dev/null); do  # in another namespace, another link has the number
+    [ -z "$dns" ] || [ "$(readlink "${comm%comm}ns/net")" != "$here" ] || resolvectl dns "$interface" $dns
+  done ;;
 esac
 """
 AGAIN = 3

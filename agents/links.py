@@ -18,7 +18,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from weft.agents import joints, spaces
+from weft.agents import joints, resolved, spaces
 from weft.agents import steps as s
 from weft.agents.addresses import addresses_of, cidr, drop_address, parts, put_addresses, quietly, routes_of
 from weft.agents.macvtap import make_above
@@ -169,6 +169,7 @@ class Links:
         """Both have the addresses first, then the routes change device one by one, then the source lets go."""
         ip, source, target = self._here, self._index(step.source), self._index(step.target)
         ip.link("set", index=target, state="up")
+        resolved.carry(step.source, step.target)
         moving = addresses_of(ip, source)
         put_addresses(ip, target, moving)
         for route in routes_of(ip, source):
