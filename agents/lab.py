@@ -106,7 +106,7 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
     ]
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
-    hosts = {name: tuple(nic for uplink in host.uplinks.values() for nic in uplink.nics) for name, host in fabric.hosts.items()}
+    hosts = {name: tuple(nic for nic, _ in wires.nics(host)) for name, host in fabric.hosts.items()}
     return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "")
 
 
@@ -272,9 +272,9 @@ def remove(fabric: str) -> bool:
 
 
 def fail(lab: Lab, what: str, name: str) -> None:
-    """Kills a process (-9), a whole host, or pulls a host's cables."""
+    """Kills a process (-9), a whole host, or pulls a host's cables: all, or that of one NIC (``kvm1/ens224``)."""
     if what == "link":
-        wires.plug(lab.fabric, name, _nics(lab, name), up=False)
+        wires.plug(lab.fabric, *_cables(lab, name), up=False)
         return
     pids = [pid for each in _named(lab, what, name) if (pid := lab.pid(each)) is not None]
     for pid in pids:
@@ -285,11 +285,20 @@ def fail(lab: Lab, what: str, name: str) -> None:
 def heal(lab: Lab, what: str, name: str) -> None:
     """Starts again what does not run, plugs in what was pulled."""
     if what == "link":
-        wires.plug(lab.fabric, name, _nics(lab, name), up=True)
+        wires.plug(lab.fabric, *_cables(lab, name), up=True)
         return
     for each in _named(lab, what, name):
         if lab.pid(each) is None:
             _start(lab, each)
+
+
+def _cables(lab: Lab, name: str) -> tuple[str, tuple[str, ...]]:
+    """A host and those of its NICs that are meant: all, or the one that is named with it."""
+    host, one, nic = name.partition("/")
+    there = _nics(lab, host)
+    if one and nic not in there:
+        raise WeftError(f'host "{host}" of lab {lab.fabric} has no NIC "{nic}": it has {", ".join(there) or "none"}')
+    return host, (nic,) if one else there
 
 
 def _nics(lab: Lab, host: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _physnets(fabric: Fabric) -> dict[str, int]:
     return found
 
 
-def _nics(host: Host) -> Iterator[tuple[str, str]]:
+def nics(host: Host) -> Iterator[tuple[str, str]]:
     """Every NIC that a host has in a lab, and the physical network it is on: those of its uplinks, and those that carry macvtaps."""
     yield from ((nic, uplink.name) for uplink in host.uplinks.values() for nic in uplink.nics)
     yield from host.macvtap.items()
@@ -117,7 +117,7 @@ def _cables(fabric: Fabric) -> Iterator[str]:
     physnets, wires = _physnets(fabric), names.namespace(fabric.name, WIRES)
     for host in fabric.hosts.values():
         space = names.namespace(fabric.name, host.name)
-        for nic, physnet in _nics(host):
+        for nic, physnet in nics(host):
             mac, mtu = names.mac(fabric.name, f"{host.name}/{nic}"), physnets[physnet]
             other = f"peer name {cable(host.name, nic)} mtu {mtu} netns {wires}"
             yield f"link add {nic} netns {space} mtu {mtu} address {mac} type veth {other}"
@@ -137,7 +137,7 @@ def _wires(fabric: Fabric) -> Iterator[str]:
         yield f"link set {wire} up"
         yield f"link set {cable(OUTSIDE, str(number))} master {wire} up"
     for host in fabric.hosts.values():
-        for nic, physnet in _nics(host):
+        for nic, physnet in nics(host):
             yield f"link set {cable(host.name, nic)} master {_wire(physnet)} up"
             if physnet in copied:
                 yield f"link set {cable(host.name, nic)} type bridge_slave learning off"
@@ -180,7 +180,7 @@ def _leaving(fabric: Fabric, number: int, version: int) -> Address:
 def _host(fabric: Fabric, host: Host, address: IPv4Address, address6: IPv6Address) -> Iterator[str]:
     """A host as its owner set it up before weft came: addresses on its first NIC, a default route."""
     yield "link set lo up"
-    for nic, _ in _nics(host):
+    for nic, _ in nics(host):
         yield f"link set {nic} up"
     keeping = [uplink.nics[0] for uplink in host.uplinks.values() if uplink.address == "keep"]
     owned = {uplink.address for uplink in host.uplinks.values()}
