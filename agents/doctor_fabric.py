@@ -9,6 +9,7 @@ from weft.topology.model import Fabric, Host
 
 def of_host(ground: Ground, fabric: Fabric, host: Host) -> Iterator[Finding]:
     """What a file asks of this host."""
+    yield from _dhcp(ground, host)
     for uplink in host.uplinks.values():
         for nic in uplink.nics:
             at = ground.at(f"/sys/class/net/{nic}")
@@ -21,6 +22,16 @@ def of_host(ground: Ground, fabric: Fabric, host: Host) -> Iterator[Finding]:
                 yield Finding(nic, "warning", "no carrier: nothing is heard on its wire", "plug its cable in, or bring the switch's port up")
             yield from managers(ground, nic)
             yield from _mtu(ground, nic, uplink.mtu)
+
+
+def _dhcp(ground: Ground, host: Host) -> Iterator[Finding]:
+    """The client that asks the wire for an uplink's address: no package of weft's brings it."""
+    asking = next((uplink for uplink in host.uplinks.values() if uplink.address == "dhcp"), None)
+    if asking is None:
+        return
+    path = ground.program("udhcpc")
+    said = f"{asking.source}: uplink {asking.name}: not installed, and address: dhcp asks by it"
+    yield Finding("udhcpc", "ok", path) if path else Finding("udhcpc", "fail", said, "apt install udhcpc")
 
 
 def _mtu(ground: Ground, nic: str, wanted: int) -> Iterator[Finding]:
