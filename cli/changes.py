@@ -1,9 +1,11 @@
 """What `plan` and `apply` share: a file against a store, as changes of intent, of flows and of hosts."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from weft.agents.uplinks import WAS_PUT_BACK, uplinks, way
 from weft.apps.compile import Compiler
 from weft.apps.facts import expired, facts
 from weft.apps.flow import Program
@@ -19,7 +21,7 @@ from weft.topology.ovsdb import Client, Row
 from weft.topology.questions import ask_agents
 from weft.topology.resolve import resolve
 from weft.topology.rows import host_rows
-from weft.topology.store import Intent, Snapshot, read, wanted
+from weft.topology.store import Intent, Snapshot, read, states, wanted
 
 HostRows = Mapping[str, Mapping[str, str]]
 
@@ -81,12 +83,30 @@ async def compare(client: Client, proposal: Proposal) -> Changes:
 async def in_steps(client: Client, proposal: Proposal, changes: Changes) -> tuple[Changes, list[str]]:
     """The same, with what the agents of the hosts say that they would do, in order; and the hosts that do not say it.
 
-    Of those, and of what an agent need do nothing for, it names the objects that differ.
+    Of those, and of what an agent need do nothing for, it names the objects that differ. What was put back `apply` tries again.
     """
     wants = proposal.hosts
-    told = await ask_agents(client, {host: wants.get(host, {}) for host in changes.host})
-    steps = {host: told.get(host) or objects for host, objects in changes.host.items()}
-    return replace(changes, host=steps), [host for host in changes.host if host not in told]
+    again = tried_again(await states(client), await wanted(client), wants)
+    asked = sorted({*changes.host, *again})
+    told = await ask_agents(client, {host: wants.get(host, {}) for host in asked})
+    steps = {host: [*again.get(host, []), *(told.get(host) or changes.host.get(host, []))] for host in asked}
+    return replace(changes, host=steps), [host for host in asked if host not in told]
+
+
+def tried_again(said: HostRows, old: Mapping[str, Row], new: HostRows) -> dict[str, list[dict[str, str]]]:
+    """By host: uplinks that the dead-man timer put back, and why, as far as the host would be reached in the way that was tried."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for host, objects in said.items():
+        before, after = (_ways(wants) for wants in (old[host]["wanted"] if host in old else {}, new.get(host, {})))
+        reasons = {key: json.loads(text).get("reason", "") for key, text in objects.items() if key.startswith("uplink/")}
+        for key, reason in reasons.items():
+            if reason.startswith(WAS_PUT_BACK) and before.get(key) == after.get(key):
+                found.setdefault(host, []).append({"action": "retry", "object": key, "detail": reason})
+    return found
+
+
+def _ways(wants: Mapping[str, str]) -> dict[str, str]:
+    return {key: way(spec) for key, spec in uplinks({key: from_json(key, text) for key, text in wants.items()}).items()}
 
 
 def mine(found: Snapshot, proposal: Proposal) -> None:
