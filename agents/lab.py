@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from weft.agents import processes, wires
+from weft.agents import partners, processes, wires
 from weft.agents.processes import Process
 from weft.topology import names, server
 from weft.topology.errors import WeftError
@@ -104,6 +104,8 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
         Process("outside", outside, names.namespace(fabric.name, wires.OUTSIDE)),
         Process("controller", (*weft(), "controller", "--store", store, "--listen", listen)),
     ]
+    if wires.spoken(fabric):
+        made += _switch(names.namespace(fabric.name, wires.WIRES), wires.WIRES, folder)
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
     hosts = {name: tuple(nic for nic, _ in wires.nics(host)) for name, host in fabric.hosts.items()}
@@ -118,19 +120,27 @@ def weft() -> tuple[str, ...]:
 
 def environment(fabric: str, host: str) -> dict[str, str]:
     """What Open vSwitch's commands need to find a host's own."""
-    return {f"OVS_{what}": str(server.run_folder(fabric) / host) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
+    return _at(server.run_folder(fabric) / host)
+
+
+def _at(folder: Path) -> dict[str, str]:
+    return {f"OVS_{what}": str(folder) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
 
 
 def _host(space: str, host: str, folder: Path, store: str, controller: str) -> list[Process]:
     at = folder / host
-    env = {f"OVS_{what}": str(at) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
+    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--state", f"{at}/kept")
+    return [*_switch(space, host, folder), Process(f"{host}/agent", (*weft(), *agent), space, _at(at))]
+
+
+def _switch(space: str, whose: str, folder: Path) -> list[Process]:
+    """An Open vSwitch of somebody's own."""
+    at = folder / whose
     quiet = ("--pidfile", "--no-chdir", "-vconsole:warn", "-vsyslog:off")
     database = ("ovsdb-server", str(at / "conf.db"), f"--remote=punix:{at}/db.sock", *quiet)
-    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--state", f"{at}/kept")
     return [
-        Process(f"{host}/ovsdb-server", database, space, env, writes_pid=True),
-        Process(f"{host}/ovs-vswitchd", ("ovs-vswitchd", f"unix:{at}/db.sock", *quiet), space, env, writes_pid=True),
-        Process(f"{host}/agent", (*weft(), *agent), space, env),
+        Process(f"{whose}/ovsdb-server", database, space, _at(at), writes_pid=True),
+        Process(f"{whose}/ovs-vswitchd", ("ovs-vswitchd", f"unix:{at}/db.sock", *quiet), space, _at(at), writes_pid=True),
     ]
 
 
@@ -148,6 +158,9 @@ def up(lab: Lab, fabric: Fabric, fill: Callable[[], None], say: Say) -> None:
             _start(lab, "controller")
             _start(lab, "outside")
             template = _open_vswitch_database(lab.folder)
+            if wires.spoken(fabric):
+                _start_switch(lab, wires.WIRES, template)
+                partners.speak(fabric, lab.folder / wires.WIRES / "db.sock")
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda host: _start_host(lab, host, template), lab.hosts))
         except BaseException:
@@ -156,10 +169,15 @@ def up(lab: Lab, fabric: Fabric, fill: Callable[[], None], say: Say) -> None:
 
 
 def _start_host(lab: Lab, host: str, template: Path) -> None:
-    shutil.copy(template, lab.folder / host / "conf.db")
-    _start(lab, f"{host}/ovsdb-server", lab.folder / host / "db.sock")
-    _start(lab, f"{host}/ovs-vswitchd")
+    _start_switch(lab, host, template)
     _start(lab, f"{host}/agent")
+
+
+def _start_switch(lab: Lab, whose: str, template: Path) -> None:
+    (lab.folder / whose).mkdir(exist_ok=True)
+    shutil.copy(template, lab.folder / whose / "conf.db")
+    _start(lab, f"{whose}/ovsdb-server", lab.folder / whose / "db.sock")
+    _start(lab, f"{whose}/ovs-vswitchd")
 
 
 def _start(lab: Lab, name: str, door: Path | None = None) -> None:
