@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from weft.agents.lab import Lab, answers, fail, heal
+from tests.fabrics import TWO_HOSTS, fabric
+from weft.agents.lab import Lab, answers, fail, heal, lay_out
 from weft.topology.errors import WeftError
 
 MADE = Lab("shop", "/shop.yaml", {"kvm1": ("ens224", "ens256"), "kvm2": ()}, ())
@@ -19,6 +20,13 @@ def test_a_server_answers_once_it_listens_and_not_when_its_socket_is_there(tmp_p
         assert not answers(door)
         server.listen()
         assert answers(door)
+
+
+@pytest.mark.parametrize(("bond", "speaks"), [("lacp", True), ("active-backup", False), ("balance-slb", False)])
+def test_the_wires_have_a_switch_of_their_own_only_where_somebody_speaks_lacp(bond: str, speaks: bool) -> None:
+    made = lay_out(fabric(TWO_HOSTS.replace("nics: [nic0]}", f"nics: [nic0, nic1], bond: {bond}}}", 1), lab=True), "/test.yaml")
+    assert ("wires/ovs-vswitchd" in [process.name for process in made.processes]) == speaks
+    assert made.hosts == {"kvm1": ("nic0", "nic1"), "kvm2": ("nic0",)}
 
 
 @pytest.mark.parametrize("do", [fail, heal])

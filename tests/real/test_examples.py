@@ -66,7 +66,7 @@ MUST = {
     "routed": [("app1", "app2.eth0"), ("app1", "pub2.eth0"), ("app1", "outside"), ("outside", "app2.eth0"), ("outside", "pub1.eth0")],
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
     "macvtap": [("vm1", "vm2.eth0"), ("vm2", "outside")],
-    "bonds": [("web1", "web2.eth0"), ("outside", "web2.eth0"), ("app2", "app1.eth0"), ("app1", "outside"), ("app2", "outside")],
+    "bonds": [("web1", "web2.eth0"), ("outside", "web2.eth0"), ("app2", "app3.eth0"), ("app1", "outside"), ("app3", "outside")],
     "libvirt": [("cart", "stock.eth0"), ("ledger", "stock.eth1"), ("cart", "outside")],
 }
 MUST_NOT = {
@@ -82,7 +82,7 @@ MUST_NOT = {
     "policies": [("web2", "outside"), ("outside", "db1.eth0"), ("db1", "outside")],
     "routed": [],
     "macvtap": [],
-    "bonds": [("outside", "app1.eth0"), ("web1", "app1.eth0"), ("web2", "app1.eth0")],
+    "bonds": [("outside", "app1.eth0"), ("web1", "app1.eth0"), ("web3", "app1.eth0")],
     "libvirt": [("ledger", "outside"), ("outside", "cart.eth0"), ("cart", "ledger.eth0")],
 }
 
@@ -164,7 +164,7 @@ def bonded(here: Lab, host: str) -> dict[str, tuple[str, bool]]:
     return {row["port"].partition("/")[2]: (row["link"], row["active"]) for row in rows}
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["active-backup", "balance-slb"])
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["active-backup", "balance-slb", "lacp"])
 def test_a_cable_of_a_bond_is_pulled_and_everybody_goes_on_by_the_other(example: Callable[[str], Lab], number: int) -> None:
     here, host, bridged, translated = example("bonds"), f"kvm{number}", f"web{number}", f"app{number}"
     before = bonded(here, host)
@@ -178,6 +178,17 @@ def test_a_cable_of_a_bond_is_pulled_and_everybody_goes_on_by_the_other(example:
     here.run("lab", "heal", "link", f"{host}/{first}", "--fabric", here.fabric)
     until(lambda: {link for link, _ in bonded(here, host).values()} == {"up"})
     assert here.pings(bridged, "203.0.113.1") and here.pings(translated, "203.0.113.1")
+
+
+def test_a_labs_wire_speaks_lacp_with_a_bond_that_does_and_with_no_other(example: Callable[[str], Lab]) -> None:
+    here = example("bonds")
+
+    def partners(host: str) -> set[str]:
+        return {row["partner"] for row in here.show("links") if row["host"] == host and row["bond"]}
+
+    until(lambda: "" not in partners("kvm3") and len(partners("kvm3")) == 1)
+    assert "negotiated" in here.ovs("kvm3", "ovs-appctl", "lacp/show", "b.physnet")
+    assert partners("kvm1") | partners("kvm2") == {""}
 
 
 def test_a_bare_bridge_becomes_a_learning_switch_at_once(tmp_path: Path) -> None:
