@@ -57,6 +57,8 @@ class Lab:
     processes: tuple[Process, ...]
     resolver: str = ""
     """Whom its hosts ask for names: `outside`."""
+    lacp: tuple[str, ...] = ()
+    """Uplinks (``kvm1/physnet``) whose wire speaks LACP."""
 
     @property
     def folder(self) -> Path:
@@ -109,7 +111,8 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
     hosts = {name: tuple(nic for nic, _ in wires.nics(host)) for name, host in fabric.hosts.items()}
-    return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "")
+    lacp = tuple(f"{host.name}/{uplink.name}" for host, uplink in wires.spoken(fabric))
+    return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "", lacp)
 
 
 def weft() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What `plan` and `apply` share: a file against a store, as changes of intent, of flows and of hosts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from weft.cli.stores import fabric_of, is_lab, lab_hosts
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import from_json, to_json
 from weft.topology.load import load
-from weft.topology.model import Fabric
+from weft.topology.model import Fabric, Host, Uplink
 from weft.topology.objects import said, to_objects
 from weft.topology.ovsdb import Client, Row
 from weft.topology.questions import ask_agents
@@ -44,12 +44,15 @@ def propose(file: str, lab: bool | None = None) -> Proposal:
     as_lab = is_lab(str(getattr(document.spec, "fabric", ""))) if lab is None else lab
     fabric = resolve(document, as_lab)
     if as_lab and lab is None:
-        fits(fabric, lab_hosts(fabric.name), file)
+        fits(fabric, *lab_hosts(fabric.name), file)
     return Proposal(fabric, Intent(fabric.name, file, as_lab, to_objects(document)))
 
 
-def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
-    """Raises WeftError for hosts and NICs that a lab which runs does not have: only `weft lab up` makes those."""
+def fits(fabric: Fabric, made: Mapping[str, list[str]], lacp: Sequence[str], file: str) -> None:
+    """Raises WeftError for hosts, NICs and wires that a lab which runs does not have: only `weft lab up` makes those.
+
+    Ports of a switch that are a group of LACP's may choose another NIC than a host that speaks none of it.
+    """
     lines = []
     for host in fabric.hosts.values():
         nics = [nic for uplink in host.uplinks.values() for nic in uplink.nics]
@@ -57,8 +60,18 @@ def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
             lines.append(f'{host.source}: host "{host.name}" is not in the lab that runs')
         else:
             lines += [f'{host.source}: host "{host.name}" has no NIC {nic} in the lab that runs' for nic in nics if nic not in made[host.name]]
+            lines += [line for uplink in host.uplinks.values() if (line := _unlike(host, uplink, lacp))]
     if lines:
         raise WeftError(*(f"{line}: weft lab down {fabric.name}, then weft lab up {file}" for line in lines))
+
+
+def _unlike(host: Host, uplink: Uplink, lacp: Sequence[str]) -> str:
+    """Where a bond's mode and its wire in the lab are not of one kind."""
+    speaks = f"{host.name}/{uplink.name}" in lacp
+    if speaks == (uplink.bond == "lacp"):
+        return ""
+    said = "LACP" if speaks else "no LACP"
+    return f'{uplink.source}: host "{host.name}" uplink "{uplink.name}": bond {uplink.bond}, and its wire in the lab that runs speaks {said}'
 
 
 @dataclass(frozen=True, slots=True)
