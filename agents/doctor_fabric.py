@@ -10,6 +10,7 @@ from weft.topology.names import joint
 
 def of_host(ground: Ground, fabric: Fabric, host: Host) -> Iterator[Finding]:
     """What a file asks of this host."""
+    yield from _dhcp(ground, host)
     for uplink in host.uplinks.values():
         if uplink.joins:
             yield from _linux_bridge(ground, uplink)
@@ -39,6 +40,16 @@ def _linux_bridge(ground: Ground, uplink: Uplink) -> Iterator[Finding]:
     if ground.text(f"/sys/class/net/{name}/bridge/vlan_filtering") == "1":
         mend = f"bridge vlan add vid NUMBER dev {joint(uplink.name)[1]}, for each vlan of a segment"
         yield Finding(name, "warning", "a Linux bridge that filters VLANs: a new port of it carries untagged frames alone", mend)
+
+
+def _dhcp(ground: Ground, host: Host) -> Iterator[Finding]:
+    """The client that asks the wire for an uplink's address: no package of weft's brings it."""
+    asking = next((uplink for uplink in host.uplinks.values() if uplink.address == "dhcp"), None)
+    if asking is None:
+        return
+    path = ground.program("udhcpc")
+    said = f"{asking.source}: uplink {asking.name}: not installed, and address: dhcp asks by it"
+    yield Finding("udhcpc", "ok", path) if path else Finding("udhcpc", "fail", said, "apt install udhcpc")
 
 
 def _mtu(ground: Ground, nic: str, wanted: int) -> Iterator[Finding]:

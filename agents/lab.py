@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from weft.agents import processes, wires
+from weft.agents import partners, processes, wires
 from weft.agents.processes import Process
 from weft.topology import names, server
 from weft.topology.errors import WeftError
@@ -57,6 +57,8 @@ class Lab:
     processes: tuple[Process, ...]
     resolver: str = ""
     """Whom its hosts ask for names: `outside`."""
+    lacp: tuple[str, ...] = ()
+    """Uplinks (``kvm1/physnet``) whose wire speaks LACP."""
 
     @property
     def folder(self) -> Path:
@@ -104,10 +106,13 @@ def lay_out(fabric: Fabric, file: str) -> Lab:
         Process("outside", outside, names.namespace(fabric.name, wires.OUTSIDE)),
         Process("controller", (*weft(), "controller", "--store", store, "--listen", listen)),
     ]
+    if wires.spoken(fabric):
+        made += _switch(names.namespace(fabric.name, wires.WIRES), wires.WIRES, folder)
     for host in fabric.hosts:
         made += _host(names.namespace(fabric.name, host), host, folder, store, listen)
-    hosts = {name: tuple(nic for uplink in host.uplinks.values() for nic in uplink.cables) for name, host in fabric.hosts.items()}
-    return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "")
+    hosts = {name: tuple(nic for nic, _ in wires.nics(host)) for name, host in fabric.hosts.items()}
+    lacp = tuple(f"{host.name}/{uplink.name}" for host, uplink in wires.spoken(fabric))
+    return Lab(fabric.name, file, hosts, tuple(made), str(fabric.lab.outside[1]) if fabric.lab else "", lacp)
 
 
 def weft() -> tuple[str, ...]:
@@ -118,19 +123,27 @@ def weft() -> tuple[str, ...]:
 
 def environment(fabric: str, host: str) -> dict[str, str]:
     """What Open vSwitch's commands need to find a host's own."""
-    return {f"OVS_{what}": str(server.run_folder(fabric) / host) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
+    return _at(server.run_folder(fabric) / host)
+
+
+def _at(folder: Path) -> dict[str, str]:
+    return {f"OVS_{what}": str(folder) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
 
 
 def _host(space: str, host: str, folder: Path, store: str, controller: str) -> list[Process]:
     at = folder / host
-    env = {f"OVS_{what}": str(at) for what in ("RUNDIR", "DBDIR", "LOGDIR")}
+    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--state", f"{at}/kept")
+    return [*_switch(space, host, folder), Process(f"{host}/agent", (*weft(), *agent), space, _at(at))]
+
+
+def _switch(space: str, whose: str, folder: Path) -> list[Process]:
+    """An Open vSwitch of somebody's own."""
+    at = folder / whose
     quiet = ("--pidfile", "--no-chdir", "-vconsole:warn", "-vsyslog:off")
     database = ("ovsdb-server", str(at / "conf.db"), f"--remote=punix:{at}/db.sock", *quiet)
-    agent = ("agent", "--host", host, "--store", store, "--controller", controller, "--ovsdb", f"unix:{at}/db.sock", "--state", f"{at}/kept")
     return [
-        Process(f"{host}/ovsdb-server", database, space, env, writes_pid=True),
-        Process(f"{host}/ovs-vswitchd", ("ovs-vswitchd", f"unix:{at}/db.sock", *quiet), space, env, writes_pid=True),
-        Process(f"{host}/agent", (*weft(), *agent), space, env),
+        Process(f"{whose}/ovsdb-server", database, space, _at(at), writes_pid=True),
+        Process(f"{whose}/ovs-vswitchd", ("ovs-vswitchd", f"unix:{at}/db.sock", *quiet), space, _at(at), writes_pid=True),
     ]
 
 
@@ -148,6 +161,9 @@ def up(lab: Lab, fabric: Fabric, fill: Callable[[], None], say: Say) -> None:
             _start(lab, "controller")
             _start(lab, "outside")
             template = _open_vswitch_database(lab.folder)
+            if wires.spoken(fabric):
+                _start_switch(lab, wires.WIRES, template)
+                partners.speak(fabric, lab.folder / wires.WIRES / "db.sock")
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda host: _start_host(lab, host, template), lab.hosts))
         except BaseException:
@@ -156,10 +172,15 @@ def up(lab: Lab, fabric: Fabric, fill: Callable[[], None], say: Say) -> None:
 
 
 def _start_host(lab: Lab, host: str, template: Path) -> None:
-    shutil.copy(template, lab.folder / host / "conf.db")
-    _start(lab, f"{host}/ovsdb-server", lab.folder / host / "db.sock")
-    _start(lab, f"{host}/ovs-vswitchd")
+    _start_switch(lab, host, template)
     _start(lab, f"{host}/agent")
+
+
+def _start_switch(lab: Lab, whose: str, template: Path) -> None:
+    (lab.folder / whose).mkdir(exist_ok=True)
+    shutil.copy(template, lab.folder / whose / "conf.db")
+    _start(lab, f"{whose}/ovsdb-server", lab.folder / whose / "db.sock")
+    _start(lab, f"{whose}/ovs-vswitchd")
 
 
 def _start(lab: Lab, name: str, door: Path | None = None) -> None:
@@ -272,9 +293,9 @@ def remove(fabric: str) -> bool:
 
 
 def fail(lab: Lab, what: str, name: str) -> None:
-    """Kills a process (-9), a whole host, or pulls a host's cables."""
+    """Kills a process (-9), a whole host, or pulls a host's cables: all, or that of one NIC (``kvm1/ens224``)."""
     if what == "link":
-        wires.plug(lab.fabric, name, _nics(lab, name), up=False)
+        wires.plug(lab.fabric, *_cables(lab, name), up=False)
         return
     pids = [pid for each in _named(lab, what, name) if (pid := lab.pid(each)) is not None]
     for pid in pids:
@@ -285,11 +306,20 @@ def fail(lab: Lab, what: str, name: str) -> None:
 def heal(lab: Lab, what: str, name: str) -> None:
     """Starts again what does not run, plugs in what was pulled."""
     if what == "link":
-        wires.plug(lab.fabric, name, _nics(lab, name), up=True)
+        wires.plug(lab.fabric, *_cables(lab, name), up=True)
         return
     for each in _named(lab, what, name):
         if lab.pid(each) is None:
             _start(lab, each)
+
+
+def _cables(lab: Lab, name: str) -> tuple[str, tuple[str, ...]]:
+    """A host and those of its NICs that are meant: all, or the one that is named with it."""
+    host, one, nic = name.partition("/")
+    there = _nics(lab, host)
+    if one and nic not in there:
+        raise WeftError(f'host "{host}" of lab {lab.fabric} has no NIC "{nic}": it has {", ".join(there) or "none"}')
+    return host, (nic,) if one else there
 
 
 def _nics(lab: Lab, host: str) -> tuple[str, ...]:

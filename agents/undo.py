@@ -21,6 +21,7 @@ from weft.agents.addresses import addresses_of, drop_address, put_addresses, rou
 from weft.agents.bonds import bond_words
 from weft.agents.files import write_whole
 from weft.agents.links import deaf_devices, deafen
+from weft.agents.uplinks import WAS_PUT_BACK
 from weft.topology.errors import WeftError
 
 PUT_BACK = "put-back.json"
@@ -197,7 +198,7 @@ def main() -> None:
     after = round(time.monotonic() - was.began, 3)
     why = path.with_suffix(WHY)
     said = why.read_text() if why.exists() else "the agent did not say that all is well"
-    reason = f"put back: {said} within {was.within:g} s"
+    reason = f"{WAS_PUT_BACK}{said} within {was.within:g} s"
     reason += f"; and not all of it: {'; '.join(wrong)}" if wrong else ""
     told = [PutBack(key, way, was.serial, reason, was.within, after) for key, way in was.ways.items()]
     write(path.with_name(PUT_BACK), [asdict(each) for each in told])

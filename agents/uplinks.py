@@ -17,6 +17,8 @@ from weft.topology.hostrow import Spec, UplinkSpec, from_json, to_json
 from weft.topology.names import exit_port, uplink_bridge
 
 Specs = Mapping[str, Spec]
+WAS_PUT_BACK = "put back: "
+"""How the reason of an uplink begins that the dead-man timer put back, and that is not tried again by itself."""
 SYSTEM = "ovs-system"
 """The master of every device of the kernel datapath."""
 

@@ -2,7 +2,8 @@
 
 ========================  =========================================================================
 ``weft.shop.kvm1``        a host: its NICs are ends of cables to the wires
-``weft.shop.wires``       bridge ``b.physnet`` for each physical network; tags pass through it
+``weft.shop.wires``       bridge ``b.physnet`` for each physical network; tags pass through it. Before it, where a
+                          host's uplink is a ``bond: lacp``, a switch that speaks that (`weft.agents.partners`)
 ``weft.shop.outside``     the rest of the world: .1 on every physical network that a host leaves by
 ``weft.shop.web1``        a guest; its host's agent makes it
 ========================  =========================================================================
@@ -87,6 +88,16 @@ def cable(host: str, nic: str) -> str:
     return names.ifname(f"{host}.{nic}")
 
 
+def trunk(host: str, physnet: str) -> tuple[str, str]:
+    """Between the switch that speaks LACP with an uplink and the wire: its end in the switch, and its end in the wire."""
+    return names.ifname(f"u.{host}.{physnet}"), names.ifname(f"w.{host}.{physnet}")
+
+
+def spoken(fabric: Fabric) -> list[tuple[Host, Uplink]]:
+    """The uplinks that somebody has to speak LACP with."""
+    return [(host, uplink) for host in fabric.hosts.values() for uplink in host.uplinks.values() if uplink.bond == "lacp"]
+
+
 def _wire(physnet: str) -> str:
     return names.ifname(f"b.{physnet}")
 
@@ -102,7 +113,7 @@ def _physnets(fabric: Fabric) -> dict[str, int]:
     return found
 
 
-def _nics(host: Host) -> Iterator[tuple[str, str]]:
+def nics(host: Host) -> Iterator[tuple[str, str]]:
     """Every NIC that a host has in a lab, and the physical network it is on: those of its uplinks, and those that carry macvtaps."""
     yield from ((nic, uplink.name) for uplink in host.uplinks.values() for nic in uplink.cables)
     yield from host.macvtap.items()
@@ -117,10 +128,13 @@ def _cables(fabric: Fabric) -> Iterator[str]:
     physnets, wires = _physnets(fabric), names.namespace(fabric.name, WIRES)
     for host in fabric.hosts.values():
         space = names.namespace(fabric.name, host.name)
-        for nic, physnet in _nics(host):
+        for nic, physnet in nics(host):
             mac, mtu = names.mac(fabric.name, f"{host.name}/{nic}"), physnets[physnet]
             other = f"peer name {cable(host.name, nic)} mtu {mtu} netns {wires}"
             yield f"link add {nic} netns {space} mtu {mtu} address {mac} type veth {other}"
+    for host, uplink in spoken(fabric):
+        (one, other), mtu = trunk(host.name, uplink.name), physnets[uplink.name]
+        yield f"link add {one} netns {wires} mtu {mtu} type veth peer name {other} mtu {mtu} netns {wires}"
     for number, (physnet, mtu) in enumerate(physnets.items()):
         mac, space = names.mac(fabric.name, f"outside/{physnet}"), names.namespace(fabric.name, OUTSIDE)
         other = f"peer name {cable(OUTSIDE, str(number))} mtu {mtu} netns {wires}"
@@ -136,11 +150,21 @@ def _wires(fabric: Fabric) -> Iterator[str]:
         yield f"link add {wire} type bridge forward_delay 0 mcast_snooping 0"
         yield f"link set {wire} up"
         yield f"link set {cable(OUTSIDE, str(number))} master {wire} up"
+    for host, uplink in spoken(fabric):
+        yield from (f"link set {device} up" for device in (trunk(host.name, uplink.name)[0], *(cable(host.name, nic) for nic in uplink.nics)))
+    for device, physnet in _plugged(fabric):
+        yield f"link set {device} master {_wire(physnet)} up"
+        if physnet in copied:
+            yield f"link set {device} type bridge_slave learning off"
+
+
+def _plugged(fabric: Fabric) -> Iterator[tuple[str, str]]:
+    """What is in a wire, beside `outside`, and in which: cables, or what leads to the switch that they end in."""
+    grouped = {cable(host.name, nic) for host, uplink in spoken(fabric) for nic in uplink.nics}
     for host in fabric.hosts.values():
-        for nic, physnet in _nics(host):
-            yield f"link set {cable(host.name, nic)} master {_wire(physnet)} up"
-            if physnet in copied:
-                yield f"link set {cable(host.name, nic)} type bridge_slave learning off"
+        ends = ((cable(host.name, nic), physnet) for nic, physnet in nics(host))
+        yield from (end for end in ends if end[0] not in grouped)
+    yield from ((trunk(host.name, uplink.name)[1], uplink.name) for host, uplink in spoken(fabric))
 
 
 def _outside(fabric: Fabric) -> Iterator[str]:
@@ -185,7 +209,7 @@ def _leaving(fabric: Fabric, number: int, version: int) -> Address:
 def _host(fabric: Fabric, host: Host, address: IPv4Address, address6: IPv6Address) -> Iterator[str]:
     """A host as its owner set it up before weft came: addresses on its first NIC or on the Linux bridge that has it, a default route."""
     yield "link set lo up"
-    for nic, _ in _nics(host):
+    for nic, _ in nics(host):
         yield f"link set {nic} up"
     for uplink in host.uplinks.values():
         if uplink.joins:

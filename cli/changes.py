@@ -1,9 +1,11 @@
 """What `plan` and `apply` share: a file against a store, as changes of intent, of flows and of hosts."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from weft.agents.uplinks import WAS_PUT_BACK, uplinks, way
 from weft.apps.compile import Compiler
 from weft.apps.facts import expired, facts
 from weft.apps.flow import Program
@@ -13,13 +15,13 @@ from weft.cli.stores import fabric_of, is_lab, lab_hosts
 from weft.topology.errors import WeftError
 from weft.topology.hostrow import from_json, to_json
 from weft.topology.load import load
-from weft.topology.model import Fabric
+from weft.topology.model import Fabric, Host, Uplink
 from weft.topology.objects import said, to_objects
 from weft.topology.ovsdb import Client, Row
 from weft.topology.questions import ask_agents
 from weft.topology.resolve import resolve
 from weft.topology.rows import host_rows
-from weft.topology.store import Intent, Snapshot, read, wanted
+from weft.topology.store import Intent, Snapshot, read, states, wanted
 
 HostRows = Mapping[str, Mapping[str, str]]
 
@@ -42,12 +44,15 @@ def propose(file: str, lab: bool | None = None) -> Proposal:
     as_lab = is_lab(str(getattr(document.spec, "fabric", ""))) if lab is None else lab
     fabric = resolve(document, as_lab)
     if as_lab and lab is None:
-        fits(fabric, lab_hosts(fabric.name), file)
+        fits(fabric, *lab_hosts(fabric.name), file)
     return Proposal(fabric, Intent(fabric.name, file, as_lab, to_objects(document)))
 
 
-def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
-    """Raises WeftError for hosts and NICs that a lab which runs does not have: only `weft lab up` makes those."""
+def fits(fabric: Fabric, made: Mapping[str, list[str]], lacp: Sequence[str], file: str) -> None:
+    """Raises WeftError for hosts, NICs and wires that a lab which runs does not have: only `weft lab up` makes those.
+
+    Ports of a switch that are a group of LACP's may choose another NIC than a host that speaks none of it.
+    """
     lines = []
     for host in fabric.hosts.values():
         nics = [nic for uplink in host.uplinks.values() for nic in uplink.cables]
@@ -55,8 +60,18 @@ def fits(fabric: Fabric, made: Mapping[str, list[str]], file: str) -> None:
             lines.append(f'{host.source}: host "{host.name}" is not in the lab that runs')
         else:
             lines += [f'{host.source}: host "{host.name}" has no NIC {nic} in the lab that runs' for nic in nics if nic not in made[host.name]]
+            lines += [line for uplink in host.uplinks.values() if (line := _unlike(host, uplink, lacp))]
     if lines:
         raise WeftError(*(f"{line}: weft lab down {fabric.name}, then weft lab up {file}" for line in lines))
+
+
+def _unlike(host: Host, uplink: Uplink, lacp: Sequence[str]) -> str:
+    """Where a bond's mode and its wire in the lab are not of one kind."""
+    speaks = f"{host.name}/{uplink.name}" in lacp
+    if speaks == (uplink.bond == "lacp"):
+        return ""
+    said = "LACP" if speaks else "no LACP"
+    return f'{uplink.source}: host "{host.name}" uplink "{uplink.name}": bond {uplink.bond}, and its wire in the lab that runs speaks {said}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +96,30 @@ async def compare(client: Client, proposal: Proposal) -> Changes:
 async def in_steps(client: Client, proposal: Proposal, changes: Changes) -> tuple[Changes, list[str]]:
     """The same, with what the agents of the hosts say that they would do, in order; and the hosts that do not say it.
 
-    Of those, and of what an agent need do nothing for, it names the objects that differ.
+    Of those, and of what an agent need do nothing for, it names the objects that differ. What was put back `apply` tries again.
     """
     wants = proposal.hosts
-    told = await ask_agents(client, {host: wants.get(host, {}) for host in changes.host})
-    steps = {host: told.get(host) or objects for host, objects in changes.host.items()}
-    return replace(changes, host=steps), [host for host in changes.host if host not in told]
+    again = tried_again(await states(client), await wanted(client), wants)
+    asked = sorted({*changes.host, *again})
+    told = await ask_agents(client, {host: wants.get(host, {}) for host in asked})
+    steps = {host: [*again.get(host, []), *(told.get(host) or changes.host.get(host, []))] for host in asked}
+    return replace(changes, host=steps), [host for host in asked if host not in told]
+
+
+def tried_again(said: HostRows, old: Mapping[str, Row], new: HostRows) -> dict[str, list[dict[str, str]]]:
+    """By host: uplinks that the dead-man timer put back, and why, as far as the host would be reached in the way that was tried."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for host, objects in said.items():
+        before, after = (_ways(wants) for wants in (old[host]["wanted"] if host in old else {}, new.get(host, {})))
+        reasons = {key: json.loads(text).get("reason", "") for key, text in objects.items() if key.startswith("uplink/")}
+        for key, reason in reasons.items():
+            if reason.startswith(WAS_PUT_BACK) and before.get(key) == after.get(key):
+                found.setdefault(host, []).append({"action": "retry", "object": key, "detail": reason})
+    return found
+
+
+def _ways(wants: Mapping[str, str]) -> dict[str, str]:
+    return {key: way(spec) for key, spec in uplinks({key: from_json(key, text) for key, text in wants.items()}).items()}
 
 
 def mine(found: Snapshot, proposal: Proposal) -> None:

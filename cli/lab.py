@@ -37,6 +37,7 @@ Of = Annotated[str, typer.Option("--fabric", help="Name of the lab; default: the
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the lab; default: the only one.")]
 KINDS = ("host", "link", "agent", "controller", "store")
 What = Annotated[str, typer.Argument(metavar="|".join(KINDS))]
+Whose = Annotated[str, typer.Argument(metavar="HOST[/NIC]", help="Of which host; one NIC of it only where a link is meant.")]
 
 
 @app.callback()
@@ -128,15 +129,15 @@ def ping(name: Name = "", as_json: Json = False) -> None:
 
 
 @app.command()
-def fail(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
-    """Kills a process or a host (kill -9), or pulls the cables of a host."""
+def fail(what: What, name: Whose = "", fabric: Of = "") -> None:
+    """Kills a process or a host (kill -9), or pulls the cables of a host, or that of one NIC: it has no carrier then."""
     labs.check()
     made = _lab(fabric or _only())
     labs.fail(made, *_meant(made, what, name))
 
 
 @app.command()
-def heal(what: What, name: Annotated[str, typer.Argument(metavar="HOST")] = "", fabric: Of = "") -> None:
+def heal(what: What, name: Whose = "", fabric: Of = "") -> None:
     """Starts again what was killed, plugs in what was pulled."""
     labs.check()
     made = _lab(fabric or _only())

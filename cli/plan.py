@@ -23,6 +23,7 @@ def plan(
 ) -> None:
     """What `apply` would change: intent, flows per switch, and the steps of each host's agent, in order. Exits with 2 where there is something.
 
+    An uplink that was put back, since the host was cut off, is listed with the reason (`retry`): `apply` tries it again.
     An agent plans from what it sees: what only can be planned once a step is done (an address moves when its NIC is in the bridge) is not told.
     """
     proposal = propose(file)

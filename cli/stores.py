@@ -107,9 +107,9 @@ def is_lab(fabric: str) -> bool:
     return (RUN / fabric / "lab.json").exists()
 
 
-def lab_hosts(fabric: str, run: Path = RUN) -> Mapping[str, list[str]]:
-    """The hosts of a lab on this machine as they were made, with their NICs."""
-    hosts: Mapping[str, list[str]] = loads((run / fabric / "lab.json").read_text())["hosts"]
-    return hosts
+def lab_hosts(fabric: str, run: Path = RUN) -> tuple[Mapping[str, list[str]], list[str]]:
+    """The hosts of a lab on this machine as they were made, with their NICs; and the uplinks (``kvm1/physnet``) whose wire speaks LACP."""
+    said = loads((run / fabric / "lab.json").read_text())
+    return said["hosts"], said.get("lacp", [])
 
 

@@ -74,8 +74,8 @@ def _host(graph: "Graph[str]", node: str, host: dict[str, Any], colours: dict[st
             yield f"    {_quoted(other)} [label=<{_guest(graph, other, colours)}>]"
         elif attributes["kind"] == "bridge":
             yield f"    {_quoted(other)} [{_bridge(attributes)}]"
-        elif attributes["kind"] == "nic":
-            yield f'    {_quoted(other)} [label="{attributes["name"].partition("/")[2]}" {_box("#94a3b8", "white", attributes)}]'
+        elif attributes["kind"] in ("bond", "nic"):
+            yield f'    {_quoted(other)} [label="{_port(attributes)}" {_box("#94a3b8", "white", attributes)}]'
     yield "  }"
 
 
@@ -110,8 +110,16 @@ def _bridge(attributes: dict[str, Any]) -> str:
     return f'label="{label}" shape=box style="rounded,filled" color="{colour}" fillcolor="{fill}" height=0.3 margin="0.18,0.06"'
 
 
+def _port(attributes: dict[str, Any]) -> str:
+    """A NIC, with its link where that is down; a bond with its mode."""
+    name, observed = attributes["name"].partition("/")[2], attributes["observed"]
+    more = attributes["mode"] if attributes["kind"] == "bond" else "link down" if observed.get("link") == "down" else ""
+    return f"{name}\\n{more}" if more else name
+
+
 def _box(line: str, fill: str, attributes: dict[str, Any]) -> str:
-    line = BAD if attributes["observed"].get("state") == "failed" else line
+    bad = attributes["observed"].get("state") == "failed" or attributes["observed"].get("link") == "down"
+    line = BAD if bad else line
     return f'shape=box style="filled" color="{line}" fillcolor="{fill}" height=0.24 margin="0.1,0.03" fontsize=9'
 
 
@@ -122,7 +130,7 @@ def _edges(graph: "Graph[str]", colours: dict[str, tuple[str, str]]) -> Iterator
             at = graph.nodes[endpoint]
             port = f"{_quoted('guest:' + at['guest'])}:{at['name'].partition('.')[2]}:s"
             yield f'  {port} -> {_quoted(bridge)} [color="{colours[at["segment"]][0]}" penwidth=1.8]'
-        elif edge["kind"] in ("patch", "port"):
+        elif edge["kind"] in ("patch", "port", "bonded"):
             yield f"  {_quoted(one)} -> {_quoted(other)}"
         elif edge["kind"] == "wire":
             nic, wire = (one, other) if one.startswith("nic:") else (other, one)

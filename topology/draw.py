@@ -51,7 +51,7 @@ def _host(graph: "Graph[str]", branch: Tree, node: str) -> None:
     for other, edge in graph[node].items():
         attributes = graph.nodes[other]
         if attributes["kind"] == "bridge":
-            branch.add(f"[cyan]{escape(_bridge(graph, other))}[/cyan]{_switch(attributes['observed'])}")
+            _bonded(graph, branch.add(f"[cyan]{escape(_bridge(graph, other))}[/cyan]{_switch(attributes['observed'])}"), other)
         if edge["kind"] == "runs":
             labels = " ".join(f"{key}={value}" for key, value in attributes["labels"].items())
             _guest(graph, branch.add(f"{attributes['name']} [dim]{escape(labels)}[/dim]" if labels else attributes["name"]), other)
@@ -59,10 +59,31 @@ def _host(graph: "Graph[str]", branch: Tree, node: str) -> None:
 
 def _bridge(graph: "Graph[str]", node: str) -> str:
     name = graph.nodes[node]["name"].partition("/")[2]
-    ends = [f"{edge['uplink']} by {edge['port']}" for _, edge in graph[node].items() if edge["kind"] == "port"]
+    ends = [f"{edge['uplink']} by {edge['port']}{_mode(graph, end)}" for end, edge in graph[node].items() if edge["kind"] == "port"]
     peers = [graph.nodes[other]["host"] for other, edge in graph[node].items() if edge["kind"] == "tunnel"]
     ends += [f"tunnels to {', '.join(peers)}"] if peers else []
     return f"{name}: {', '.join(ends)}" if ends else name
+
+
+def _mode(graph: "Graph[str]", node: str) -> str:
+    return f" ({graph.nodes[node]['mode']})" if graph.nodes[node]["kind"] == "bond" else ""
+
+
+def _bonded(graph: "Graph[str]", branch: Tree, bridge: str) -> None:
+    """The NICs of a bridge's bonds; a NIC alone is on the bridge's own line."""
+    for bond in (end for end, edge in graph[bridge].items() if edge["kind"] == "port"):
+        for nic, edge in graph[bond].items():
+            if edge["kind"] == "bonded":
+                branch.add(f"{escape(graph.nodes[nic]['name'].partition('/')[2])}{_link(graph.nodes[nic]['observed'])}")
+
+
+def _link(observed: dict[str, Any]) -> str:
+    """A NIC's link and whether it is the active one of its bond, as far as that is known."""
+    link = observed.get("link")
+    if not link:
+        return ""
+    partner = f", partner {observed['partner']}" if observed.get("partner") else ""
+    return f" [{'green' if link == 'up' else 'red'}]link {link}[/]{', active' if observed.get('active') else ''}{partner}"
 
 
 def _switch(observed: dict[str, Any]) -> str:

@@ -6,16 +6,17 @@ Nodes go by kind and name (``guest:web1``); the attributes of each are its ``kin
 ==============================  ================================================================================
 ``plug``                        endpoint - integration bridge, by the port in ``port``; or NIC, by its virtual function or macvtap
 ``patch``                       integration bridge - uplink bridge
-``port``                        uplink bridge - NIC
+``port``                        uplink bridge - NIC, or the bond that several are
+``bonded``                      bond - NIC
 ``wire``                        NIC - physical network
 ``tunnel``                      integration bridge - integration bridge of another host
-``owns``                        host - bridge or NIC, guest - endpoint
+``owns``                        host - bridge, bond or NIC, guest - endpoint
 ``runs``                        host - guest
 ``member``                      endpoint - segment
 ``leaves``                      segment - physical network
 ==============================  ================================================================================
 
-Packets travel over the first five. Questions about them are functions here.
+Packets travel over the first six. Questions about them are functions here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ Graph = nx.Graph
 State = Mapping[str, Any]
 Reports = Mapping[str, Mapping[str, State]]
 """By host, what its row in the store reports: ``endpoint/web1.eth0`` -> {"state", "reason"} and so on."""
+OUTWARD = ("plug", "patch", "port", "bonded", "wire")
+"""Edges from an endpoint to a physical network."""
 
 
 def build(fabric: Fabric, reports: Reports | None = None, switches: Mapping[int, State] | None = None) -> "Graph[str]":
@@ -101,12 +104,25 @@ def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: St
     port = names.patch_port(uplink.name)
     graph.add_edge(to, bridge, kind="patch", port=port, uplink=uplink.name, observed=dict(report))
     meant = {"host": host.name, "address": uplink.address, "mtu": uplink.mtu, "source": str(uplink.source)}
-    bond = None if uplink.bond == "none" else uplink.bond
+    mode = None if uplink.bond == "none" else uplink.bond
+    bond = _bond(graph, host, uplink, bridge, report) if mode else None
     for name in uplink.nics:
         observed = {**report, **report.get("nics", {}).get(name, {})}
-        nic = _add(graph, "nic", f"{host.name}/{name}", observed, bond=bond, **meant)
-        graph.add_edge(bridge, nic, kind="port", port=name, uplink=uplink.name)
+        nic = _add(graph, "nic", f"{host.name}/{name}", observed, bond=mode, **meant)
+        if bond:
+            graph.add_edge(bond, nic, kind="bonded")
+        else:
+            graph.add_edge(bridge, nic, kind="port", port=name, uplink=uplink.name)
         graph.add_edge(nic, _physnet(graph, uplink.name), kind="wire")
+
+
+def _bond(graph: "Graph[str]", host: Host, uplink: Uplink, bridge: str, report: State) -> str:
+    """Several NICs as one port of their bridge."""
+    port = names.bond_port(uplink.name)
+    observed = {word: report[word] for word in ("state", "reason") if word in report}
+    bond = _add(graph, "bond", f"{host.name}/{port}", observed, host=host.name, mode=uplink.bond, source=str(uplink.source))
+    graph.add_edge(bridge, bond, kind="port", port=port, uplink=uplink.name)
+    return bond
 
 
 def _own_nic(graph: "Graph[str]", host: Host, name: str, wire: str, report: State) -> None:
@@ -127,12 +143,15 @@ def _tunnels(graph: "Graph[str]", fabric: Fabric, reports: Reports) -> None:
         for other in ends[place + 1 :]:
             told = {end.name: reports.get(end.name, {}).get(f"tunnel/{far.name}") for end, far in ((one, other), (other, one))}
             observed = {host: dict(state) for host, state in told.items() if state}
-            over = [*_underlay_nics(one), *_underlay_nics(other)]
+            over = [*_underlay(one), *_underlay(other)]
             graph.add_edge(bridge_of(one), bridge_of(other), kind="tunnel", type=fabric.overlay, over=over, observed=observed)
 
 
-def _underlay_nics(host: Host) -> list[str]:
+def _underlay(host: Host) -> list[str]:
+    """The NIC, or the bond, that carries a host's tunnels."""
     uplink = underlay_uplink(host)
+    if uplink and uplink.bond != "none":
+        return [f"bond:{host.name}/{names.bond_port(uplink.name)}"]
     return [f"nic:{host.name}/{nic}" for nic in uplink.nics] if uplink else []
 
 
@@ -239,7 +258,7 @@ def _reach(graph: "Graph[str]", segment: str) -> dict[str, set[str]]:
 def carrier(graph: "Graph[str]", segment: str) -> "Graph[str]":
     """What carries frames of one segment: its endpoints and bridges, and tunnels or wires between them."""
     node = _known(graph, f"segment:{segment}")
-    kinds = ("plug", "patch", "port", "wire") if graph.nodes[node]["mode"] == "bridged" else ("plug", "tunnel")
+    kinds = OUTWARD if graph.nodes[node]["mode"] == "bridged" else ("plug", "tunnel")
     endpoints = {f"endpoint:{name}" for name in members_of(graph, segment)}
     return _view(graph, endpoints | _ways_out(graph, node), {graph.nodes[name]["host"] for name in endpoints}, kinds)
 
@@ -248,7 +267,7 @@ def outward(graph: "Graph[str]", endpoint: str) -> "Graph[str]":
     """An endpoint and its own host's way to the physical network that its segment leaves by."""
     node = _known(graph, f"endpoint:{endpoint}")
     at = graph.nodes[node]
-    return _view(graph, {node} | _ways_out(graph, f"segment:{at['segment']}"), {at["host"]}, ("plug", "patch", "port", "wire"))
+    return _view(graph, {node} | _ways_out(graph, f"segment:{at['segment']}"), {at["host"]}, OUTWARD)
 
 
 def _ways_out(graph: "Graph[str]", segment: str) -> set[str]:
@@ -256,17 +275,24 @@ def _ways_out(graph: "Graph[str]", segment: str) -> set[str]:
 
 
 def _view(graph: "Graph[str]", ends: set[str], hosts: set[str], kinds: tuple[str, ...]) -> "Graph[str]":
-    """`ends`, and the bridges and NICs of `hosts`, joined by edges of these kinds; a tunnel needs the NICs it runs over."""
+    """`ends`, and the bridges, bonds and NICs of `hosts`, joined by edges of these kinds; a tunnel needs what it runs over."""
 
     def node_counts(node: str) -> bool:
         at = graph.nodes[node]
-        return node in ends or (at["kind"] in ("bridge", "nic") and at["host"] in hosts)
+        return node in ends or (at["kind"] in ("bridge", "bond", "nic") and at["host"] in hosts)
 
     def edge_counts(one: str, other: str) -> bool:
         edge = graph[one][other]
-        return edge["kind"] in kinds and all(nic in graph for nic in edge.get("over", ()))
+        return edge["kind"] in kinds and all(_carries(graph, port) for port in edge.get("over", ()))
 
     return nx.subgraph_view(graph, filter_node=node_counts, filter_edge=edge_counts)
+
+
+def _carries(graph: "Graph[str]", port: str) -> bool:
+    """A NIC that is there, or a bond with one of its NICs."""
+    if port not in graph or graph.nodes[port]["kind"] != "bond":
+        return port in graph
+    return any(edge["kind"] == "bonded" for edge in graph[port].values())
 
 
 def _known(graph: "Graph[str]", node: str) -> str:

@@ -157,6 +157,18 @@ def test_a_nic_that_takes_smaller_packets_or_hears_nothing_is_told(host: Host) -
     assert [finding.verdict for finding in of_host(host.ground, made, made.hosts["kvm1"])] == ["warning", "fail"]
 
 
+def test_an_uplink_whose_address_is_dhcps_needs_a_client_and_no_other_does(host: Host) -> None:
+    made = fabric(TWO_HOSTS.replace("nics: [nic0]}", "nics: [nic0], address: dhcp}", 1))
+    about = {name: [f for f in of_host(host.ground, made, made.hosts[name]) if f.about == "udhcpc"] for name in made.hosts}
+    (missing,) = about["kvm1"]
+    assert (missing.verdict, missing.mend) == ("fail", "apt install udhcpc")
+    assert "test.yaml:4: uplink physnet" in missing.found
+    assert about["kvm2"] == []
+    host.program("udhcpc")
+    (there, *_) = of_host(host.ground, made, made.hosts["kvm1"])
+    assert (there.about, there.verdict) == ("udhcpc", "ok")
+
+
 def test_hosts_on_one_wire_with_two_mtus_are_told() -> None:
     text = TWO_HOSTS.replace("nics: [nic0]}", "nics: [nic0], mtu: 9000}", 1)
     assert text != TWO_HOSTS

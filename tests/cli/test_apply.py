@@ -49,10 +49,23 @@ def test_what_a_host_failed_to_do_is_said_with_its_reason_once() -> None:
 
 
 def test_a_lab_gets_no_host_and_no_nic_by_apply() -> None:
-    fits(FABRIC, {"kvm1": ["nic0"], "kvm2": ["nic0"]}, "test.yaml")
+    fits(FABRIC, {"kvm1": ["nic0"], "kvm2": ["nic0"]}, [], "test.yaml")
     with pytest.raises(WeftError) as refused:
-        fits(FABRIC, {"kvm1": ["nic1"]}, "test.yaml")
+        fits(FABRIC, {"kvm1": ["nic1"]}, [], "test.yaml")
     assert [line.partition(": ")[2] for line in refused.value.lines] == [
         'host "kvm1" has no NIC nic0 in the lab that runs: weft lab down test, then weft lab up test.yaml',
         'host "kvm2" is not in the lab that runs: weft lab down test, then weft lab up test.yaml',
     ]
+
+
+def test_a_labs_wire_neither_begins_to_speak_lacp_by_apply_nor_ends_it() -> None:
+    bonded = {bond: fabric(TWO_HOSTS.replace("nics: [nic0]}", f"nics: [nic0], bond: {bond}}}", 1)) for bond in ("lacp", "active-backup")}
+    made = {"kvm1": ["nic0"], "kvm2": ["nic0"]}
+    fits(bonded["lacp"], made, ["kvm1/physnet"], "test.yaml")
+    for bond, lacp, said in (("lacp", [], "no LACP"), ("active-backup", ["kvm1/physnet"], "LACP")):
+        with pytest.raises(WeftError) as refused:
+            fits(bonded[bond], made, lacp, "test.yaml")
+        assert [line.partition(": ")[2] for line in refused.value.lines] == [
+            f'host "kvm1" uplink "physnet": bond {bond}, and its wire in the lab that runs speaks {said}: '
+            "weft lab down test, then weft lab up test.yaml"
+        ]

@@ -1,5 +1,6 @@
 """The host is never cut off: what takes it from its store is put back, by nobody's hand and with the agent dead."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from itertools import cycle, islice
 
 import pytest
 
+from tests.real.labs import weft
 from tests.real.uplink import STORE, Uplinked, until, uplinked
 
 pytestmark = pytest.mark.real
@@ -94,6 +96,20 @@ def test_what_an_agent_was_killed_over_is_put_back_without_it_and_tried_again_on
     again = host.apply(cut)
     until(lambda: host.told().get("serial") == again)
     assert host.network() == before
+
+
+def test_plan_says_what_was_put_back_and_why_and_what_an_apply_would_try_again(host: Uplinked) -> None:
+    host.adopt()
+    serial = host.apply(ADOPTED[0])
+    host.start()
+    until(lambda: host.told().get("serial") == serial and "put back" in host.state().get("reason", ""))
+    done = weft("plan", host.folder / "fabric.yaml", "--store", f"unix:{host.folder}/store.sock", "--json")
+    assert done.returncode == 2, done.stderr
+    first, *steps = json.loads(done.stdout)["host"]["kvm1"]
+    assert first == {"action": "retry", "object": "uplink/physnet", "detail": host.state()["reason"]}
+    assert ("add", "nic2") in [(step["action"], step["object"]) for step in steps]
+    assert host.told()["serial"] == serial
+    assert host.reaches()
 
 
 def test_an_address_that_has_to_stay_reachable_holds_a_change_back_or_puts_it_back(host: Uplinked) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.real.labs import ROOT, WEFT, Lab, lab, weft
 from tests.real.ovs import Ovs
+from tests.real.uplink import until
 
 pytestmark = pytest.mark.real
 
@@ -66,6 +67,7 @@ MUST = {
     "services": [("client", "web2.eth0"), ("web3", "web1.eth0")],
     "macvtap": [("vm1", "vm2.eth0"), ("vm2", "outside")],
     "neighbour": [("vm1", "vm2.eth0"), ("outside", "vm1.eth0"), ("web1", "outside")],
+    "bonds": [("web1", "web2.eth0"), ("outside", "web2.eth0"), ("app2", "app3.eth0"), ("app1", "outside"), ("app3", "outside")],
     "libvirt": [("cart", "stock.eth0"), ("ledger", "stock.eth1"), ("cart", "outside")],
 }
 MUST_NOT = {
@@ -82,6 +84,7 @@ MUST_NOT = {
     "routed": [],
     "macvtap": [],
     "neighbour": [("outside", "web1.eth0")],
+    "bonds": [("outside", "app1.eth0"), ("web1", "app1.eth0"), ("web3", "app1.eth0")],
     "libvirt": [("ledger", "outside"), ("outside", "cart.eth0"), ("cart", "ledger.eth0")],
 }
 
@@ -155,6 +158,39 @@ def test_traceroute_sees_the_gateway(nat: Lab) -> None:
     gateway = nat.show("segments")[0]["gateways"][0]
     done = nat.exec(guest, "ping", "-c", "1", "-t", "1", "-W", "2", "203.0.113.1")
     assert f"From {gateway}" in done.stdout
+
+
+def bonded(here: Lab, host: str) -> dict[str, tuple[str, bool]]:
+    """By NIC of a host: its link, and whether it is the active one of its bond."""
+    rows = [row for row in here.show("links") if row["host"] == host and row["bond"]]
+    return {row["port"].partition("/")[2]: (row["link"], row["active"]) for row in rows}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["active-backup", "balance-slb", "lacp"])
+def test_a_cable_of_a_bond_is_pulled_and_everybody_goes_on_by_the_other(example: Callable[[str], Lab], number: int) -> None:
+    here, host, bridged, translated = example("bonds"), f"kvm{number}", f"web{number}", f"app{number}"
+    before = bonded(here, host)
+    (first,) = (nic for nic, (_, active) in before.items() if active)
+    (other,) = before.keys() - {first}
+    here.run("lab", "fail", "link", f"{host}/{first}", "--fabric", here.fabric)
+    until(lambda: bonded(here, host) == {first: ("down", False), other: ("up", True)})
+    assert here.exec(host, "cat", f"/sys/class/net/{first}/carrier").stdout == "0\n"
+    assert here.pings(bridged, "203.0.113.1") and here.pings(translated, "203.0.113.1")
+    assert here.pings("outside", f"203.0.113.5{number}")
+    here.run("lab", "heal", "link", f"{host}/{first}", "--fabric", here.fabric)
+    until(lambda: {link for link, _ in bonded(here, host).values()} == {"up"})
+    assert here.pings(bridged, "203.0.113.1") and here.pings(translated, "203.0.113.1")
+
+
+def test_a_labs_wire_speaks_lacp_with_a_bond_that_does_and_with_no_other(example: Callable[[str], Lab]) -> None:
+    here = example("bonds")
+
+    def partners(host: str) -> set[str]:
+        return {row["partner"] for row in here.show("links") if row["host"] == host and row["bond"]}
+
+    until(lambda: "" not in partners("kvm3") and len(partners("kvm3")) == 1)
+    assert "negotiated" in here.ovs("kvm3", "ovs-appctl", "lacp/show", "b.physnet")
+    assert partners("kvm1") | partners("kvm2") == {""}
 
 
 def test_a_bare_bridge_becomes_a_learning_switch_at_once(tmp_path: Path) -> None:

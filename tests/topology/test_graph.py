@@ -125,6 +125,49 @@ def test_the_picture_shows_every_host_guest_and_segment(graph):
         assert word in dot
 
 
+@pytest.fixture
+def bonded() -> "Graph[str]":
+    """kvm1 with two NICs as one, of which the first has no link."""
+    made = fabric(TEXT.replace("{nics: [ens1]}", "{nics: [ens1, ens2], bond: lacp}", 1))
+    nics = {
+        "ens1": {"link": "down", "mtu": 1500, "active": False, "partner": ""},
+        "ens2": {"link": "up", "mtu": 1500, "active": True, "partner": "0a:0b:0c:0d:0e:0f"},
+    }
+    return build(made, {"kvm1": {"uplink/physnet": {"state": "wired", "reason": "", "nics": nics}}})
+
+
+def test_several_nics_hang_on_their_bond_and_the_bond_on_the_bridge(bonded):
+    assert bonded.nodes["bond:kvm1/b.physnet"]["mode"] == "lacp"
+    assert bonded.nodes["bond:kvm1/b.physnet"]["observed"] == {"state": "wired", "reason": ""}
+    assert {other: edge["kind"] for other, edge in bonded["bond:kvm1/b.physnet"].items()} == {
+        "bridge:kvm1/wx-physnet": "port",
+        "nic:kvm1/ens1": "bonded",
+        "nic:kvm1/ens2": "bonded",
+        "host:kvm1": "owns",
+    }
+    assert [bonded.nodes[f"nic:kvm1/{nic}"]["observed"]["link"] for nic in ("ens1", "ens2")] == ["down", "up"]
+    assert bonded["bridge:kvm2/wx-physnet"]["nic:kvm2/ens1"]["kind"] == "port"
+    assert names(path(bonded, "web1.eth0", "physnet")).startswith("web1.eth0 kvm1/br-weft kvm1/wx-physnet kvm1/b.physnet kvm1/ens")
+
+
+def test_a_bond_that_loses_one_nic_costs_nobody_anything_and_its_last_one_does(bonded):
+    everybody = {"lan": ("web1.eth2", "db1.eth1"), "office": ("web1.eth0", "db1.eth2"), "db": ("web1.eth1", "db1.eth0")}
+    assert blast_radius(bonded, "nic:kvm1/ens1") == {}
+    assert blast_radius(bonded, "nic:kvm1/ens1", "nic:kvm1/ens2") == everybody
+    assert blast_radius(bonded, "bond:kvm1/b.physnet") == everybody
+
+
+def test_text_and_picture_show_a_bond_its_mode_and_the_link_of_each_nic(bonded):
+    text = drawn(bonded)
+    assert "wx-physnet: physnet by b.physnet (lacp)\n" in text
+    assert "ens1 link down\n" in text and "ens2 link up, active, partner 0a:0b:0c:0d:0e:0f\n" in text
+    assert "wx-physnet: physnet by ens1\n" in text
+    dot = as_dot(bonded)
+    assert '"bond:kvm1/b.physnet" [label="b.physnet\\nlacp"' in dot
+    assert 'label="ens1\\nlink down" shape=box style="filled" color="#dc2626"' in dot
+    assert '"bond:kvm1/b.physnet" -> "nic:kvm1/ens2"' in dot
+
+
 @pytest.mark.skipif(not shutil.which("dot"), reason="graphviz is not installed")
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 def test_graphviz_draws_hosts_from_left_to_right(number):

@@ -123,7 +123,7 @@ def spoil(text: str, seed: int, times: int) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([SOUND, EVERYTHING]), st.booleans())
 def test_whatever_is_typed_gives_a_fabric_or_lines_and_never_a_traceback(seed, times, text, lab):
     try:
@@ -151,7 +151,7 @@ def places(data: object, path: tuple = ()) -> list[tuple]:
     return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_value_in_any_place_gives_a_fabric_or_lines(data):
     tree = parse(EVERYTHING, "f")
