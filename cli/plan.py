@@ -43,15 +43,12 @@ async def _planned(client: Client, proposal: Proposal) -> tuple[Changes, list[st
 
 
 def print_changes(changes: Changes) -> None:
-    """For people: objects, then switches, then hosts."""
+    """For people: objects, then switches, then hosts, as far as there are any."""
     if not changes:
         print("nothing to change")
-    if changes.intent:
-        show(changes.intent, False)
-    if changes.flows:
-        print()
-        rows = [{"switch": switch, **{f"flows {what}": n for what, n in counts.items()}} for switch, counts in changes.flows.items()]
+    flows = [{"switch": switch, **{f"flows {what}": n for what, n in counts.items()}} for switch, counts in changes.flows.items()]
+    hosts = [{"host": host, **action} for host, actions in changes.host.items() for action in actions]
+    for number, rows in enumerate(rows for rows in (changes.intent, flows, hosts) if rows):
+        if number:
+            print()
         show(rows, False)
-    if changes.host:
-        print()
-        show([{"host": host, **action} for host, actions in changes.host.items() for action in actions], False)
