@@ -74,7 +74,7 @@ def _host(graph: "Graph[str]", node: str, host: dict[str, Any], colours: dict[st
             yield f"    {_quoted(other)} [label=<{_guest(graph, other, colours)}>]"
         elif attributes["kind"] == "bridge":
             yield f"    {_quoted(other)} [{_bridge(attributes)}]"
-        elif attributes["kind"] in ("bond", "nic"):
+        elif attributes["kind"] in ("bond", "neighbour", "nic"):
             yield f'    {_quoted(other)} [label="{_port(attributes)}" {_box("#94a3b8", "white", attributes)}]'
     yield "  }"
 
@@ -111,9 +111,10 @@ def _bridge(attributes: dict[str, Any]) -> str:
 
 
 def _port(attributes: dict[str, Any]) -> str:
-    """A NIC, with its link where that is down; a bond with its mode."""
+    """A NIC, with its link where that is down; a bond with its mode; a Linux bridge of the host's."""
     name, observed = attributes["name"].partition("/")[2], attributes["observed"]
-    more = attributes["mode"] if attributes["kind"] == "bond" else "link down" if observed.get("link") == "down" else ""
+    more = "link down" if observed.get("link") == "down" else ""
+    more = attributes["mode"] if attributes["kind"] == "bond" else "Linux bridge" if attributes["kind"] == "neighbour" else more
     return f"{name}\\n{more}" if more else name
 
 
@@ -133,7 +134,7 @@ def _edges(graph: "Graph[str]", colours: dict[str, tuple[str, str]]) -> Iterator
         elif edge["kind"] in ("patch", "port", "bonded"):
             yield f"  {_quoted(one)} -> {_quoted(other)}"
         elif edge["kind"] == "wire":
-            nic, wire = (one, other) if one.startswith("nic:") else (other, one)
+            nic, wire = (one, other) if other.startswith("physnet:") else (other, one)
             yield f'  {_quoted(nic)} -> {_quoted(wire)} [penwidth=2.2 color="#334155"]'
         elif edge["kind"] == "tunnel":
             yield f'  {_quoted(one)} -> {_quoted(other)} [tooltip="{edge["type"]}" style=dashed color="#6366f1"]'

@@ -66,7 +66,9 @@ def _bridge(graph: "Graph[str]", node: str) -> str:
 
 
 def _mode(graph: "Graph[str]", node: str) -> str:
-    return f" ({graph.nodes[node]['mode']})" if graph.nodes[node]["kind"] == "bond" else ""
+    """What kind of a port, where it is no NIC."""
+    at = graph.nodes[node]
+    return f" ({at['mode']})" if at["kind"] == "bond" else f" (into {at['name'].partition('/')[2]})" if at["kind"] == "neighbour" else ""
 
 
 def _bonded(graph: "Graph[str]", branch: Tree, bridge: str) -> None:

@@ -6,11 +6,11 @@ Nodes go by kind and name (``guest:web1``); the attributes of each are its ``kin
 ==============================  ================================================================================
 ``plug``                        endpoint - integration bridge, by the port in ``port``; or NIC, by its virtual function or macvtap
 ``patch``                       integration bridge - uplink bridge
-``port``                        uplink bridge - NIC, or the bond that several are
+``port``                        uplink bridge - NIC, or the bond that several are, or a neighbour: a Linux bridge of the host's
 ``bonded``                      bond - NIC
-``wire``                        NIC - physical network
+``wire``                        NIC, or neighbour - physical network
 ``tunnel``                      integration bridge - integration bridge of another host
-``owns``                        host - bridge, bond or NIC, guest - endpoint
+``owns``                        host - bridge, bond, neighbour or NIC, guest - endpoint
 ``runs``                        host - guest
 ``member``                      endpoint - segment
 ``leaves``                      segment - physical network
@@ -104,6 +104,11 @@ def _uplink(graph: "Graph[str]", host: Host, uplink: Uplink, to: str, report: St
     port = names.patch_port(uplink.name)
     graph.add_edge(to, bridge, kind="patch", port=port, uplink=uplink.name, observed=dict(report))
     meant = {"host": host.name, "address": uplink.address, "mtu": uplink.mtu, "source": str(uplink.source)}
+    if uplink.joins:
+        neighbour = _add(graph, "neighbour", f"{host.name}/{uplink.joins}", report, **meant)
+        graph.add_edge(bridge, neighbour, kind="port", port=uplink.nics[0], uplink=uplink.name)
+        graph.add_edge(neighbour, _physnet(graph, uplink.name), kind="wire")
+        return
     mode = None if uplink.bond == "none" else uplink.bond
     bond = _bond(graph, host, uplink, bridge, report) if mode else None
     for name in uplink.nics:
@@ -148,8 +153,10 @@ def _tunnels(graph: "Graph[str]", fabric: Fabric, reports: Reports) -> None:
 
 
 def _underlay(host: Host) -> list[str]:
-    """The NIC, or the bond, that carries a host's tunnels."""
+    """The NIC, bond or neighbour that carries a host's tunnels."""
     uplink = underlay_uplink(host)
+    if uplink and uplink.joins:
+        return [f"neighbour:{host.name}/{uplink.joins}"]
     if uplink and uplink.bond != "none":
         return [f"bond:{host.name}/{names.bond_port(uplink.name)}"]
     return [f"nic:{host.name}/{nic}" for nic in uplink.nics] if uplink else []
@@ -275,11 +282,11 @@ def _ways_out(graph: "Graph[str]", segment: str) -> set[str]:
 
 
 def _view(graph: "Graph[str]", ends: set[str], hosts: set[str], kinds: tuple[str, ...]) -> "Graph[str]":
-    """`ends`, and the bridges, bonds and NICs of `hosts`, joined by edges of these kinds; a tunnel needs what it runs over."""
+    """`ends`, and the bridges, bonds, neighbours and NICs of `hosts`, joined by edges of these kinds; a tunnel needs what it runs over."""
 
     def node_counts(node: str) -> bool:
         at = graph.nodes[node]
-        return node in ends or (at["kind"] in ("bridge", "bond", "nic") and at["host"] in hosts)
+        return node in ends or (at["kind"] in ("bridge", "bond", "neighbour", "nic") and at["host"] in hosts)
 
     def edge_counts(one: str, other: str) -> bool:
         edge = graph[one][other]

@@ -185,3 +185,15 @@ def test_without_graphviz_the_mend_is_said(graph, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(WeftError, match=r"^no `dot` here to draw with: apt-get install graphviz, or take --format dot$"):
         as_svg(graph)
+
+
+def test_a_linux_bridge_of_the_hosts_stands_between_its_uplink_and_the_wire():
+    text = TEXT.replace("{nics: [ens1]}", "{bridge: br0}", 1).replace("192.168.122.0/24], uplink: physnet", "192.168.122.0/24], uplink: host")
+    beside = build(fabric(text))
+    way = "web1.eth2 kvm1/br-weft kvm1/wx-physnet kvm1/br0 physnet kvm2/ens1 kvm2/wx-physnet kvm2/br-weft db1.eth1"
+    assert names(path(beside, "web1.eth2", "db1.eth1")) == way
+    assert "db1.eth1" in blast_radius(beside, "neighbour:kvm1/br0")["lan"]
+    assert r'"neighbour:kvm1/br0" [label="br0\nLinux bridge"' in as_dot(beside)
+    console = Console(width=80, record=True)
+    console.print(as_tree(beside))
+    assert "wx-physnet: physnet by j.physnet (into br0)" in console.export_text()
