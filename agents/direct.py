@@ -140,6 +140,7 @@ def _settings(function: Function, user: VfSpec | None, elsewhere: bool) -> tuple
         "trust": (None if function.trust is None else int(function.trust), int(trusted)),
         "spoofchk": (None if function.spoofchk is None else int(function.spoofchk), int(not trusted)),
         "rate": (function.rate, rate),
+        "link": (function.link, user.link if user else "auto"),
     }
     return tuple((name, wanted) for name, (there, wanted) in meant.items() if there is not None and there != wanted)
 
@@ -186,5 +187,5 @@ def direct_said(spec: DirectSpec, seen: Observed) -> Mapping[str, object]:
         function = _function(spec, seen)
         return {"device": " ".join(filter(None, (function.pci, function.netdev)))} if function else {}
     functions = seen.cards[spec.nic].functions if spec.nic in seen.cards else ()
-    names = ("number", "pci", "group", "driver", "netdev", "busy", "mac", "vlan")
+    names = ("number", "pci", "group", "driver", "netdev", "busy", "mac", "vlan", "link")
     return {"functions": [{name: getattr(function, name) for name in names} for function in functions]}

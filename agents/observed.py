@@ -183,6 +183,8 @@ class Function:
     spoofchk: bool | None = None
     """Sends from its own MAC alone. None: its driver does not say."""
     trust: bool | None = None
+    link: str = "auto"
+    """What it hears of the cable: ``auto``, ``up`` or ``down``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def direct_rows(fabric: Fabric, host: Host) -> Iterator[tuple[str, DirectSpec]]:
 def _function(fabric: Fabric, endpoint: Endpoint) -> VfSpec:
     rate = next((qos.rate for qos in fabric.qos if qos.endpoint == endpoint.name and qos.rate), 0)
     vlan = fabric.segments[endpoint.segment].vlan or 0
-    return VfSpec(endpoint.via, endpoint.number, endpoint.mac, vlan, rate // MEGABIT, endpoint.spoof)
+    return VfSpec(endpoint.via, endpoint.number, endpoint.mac, vlan, rate // MEGABIT, endpoint.spoof, endpoint.link)
 
 
 def _macvtap(fabric: Fabric, endpoint: Endpoint) -> MacvtapSpec:

@@ -175,6 +175,8 @@ class VfSpec:
     """Megabits a second that it may send; 0: any."""
     trusted: bool
     """May send from any MAC, and listen to all."""
+    link: str = "auto"
+    """What it hears of the cable: ``auto`` (the truth), ``up`` or ``down``."""
 
 
 @dataclass(frozen=True, slots=True)

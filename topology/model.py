@@ -225,6 +225,8 @@ class Endpoint:
     """Of a macvtap: ``bridge``, ``vepa``, ``private`` or ``passthrough``."""
     number: int = 0
     """Of a virtual function, among those of its NIC."""
+    link: str = ""
+    """Of a virtual function, what it hears of the cable: ``auto``, ``up`` or ``down``."""
     tap: str = ""
     """Who may open its tap and how, as ``OWNER:GROUP:multi`` with what is said of it; empty: root, one queue."""
 

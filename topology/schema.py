@@ -133,7 +133,10 @@ class AttachTap(Strict):
 
 
 class AttachVf(Strict):
+    """`link`: what the function hears of the cable: the truth (auto), or that it is up or down whatever that is."""
+
     vf: StrictStr
+    link: Literal["auto", "up", "down"] = "auto"
 
 
 class AttachMacvtap(Strict):
