@@ -80,8 +80,8 @@ def _settings(info: Any) -> tuple[int, Mapping[str, Any]]:
 
     rate = told("RATE", "max_tx_rate")
     flags = {word: _flag(told(word.upper(), word)) for word in ("spoofchk", "trust")}
-    mac = told("MAC", "mac")
-    return int(info.get_attr("IFLA_VF_MAC")["vf"]), {"mac": mac, "vlan": told("VLAN", "vlan") or 0, "rate": rate or 0, **flags, "link": dict(enumerate(LINK_STATES)).get(told("LINK_STATE", "link_state"), "auto")}
+    mac, link = told("MAC", "mac"), dict(enumerate(LINK_STATES)).get(told("LINK_STATE", "link_state"), "auto")
+    return int(info.get_attr("IFLA_VF_MAC")["vf"]), {"mac": mac, "vlan": told("VLAN", "vlan") or 0, "rate": rate or 0, **flags, "link": link}
 
 
 

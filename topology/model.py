@@ -164,6 +164,16 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """What libvirt may give guests that the file does not name: free virtual functions of a NIC, or macvtaps on it."""
+
+    kind: Literal["vf", "macvtap"]
+    nic: str
+    segments: tuple[str, ...]
+    source: Source = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     name: str
     address: Interface | None
@@ -177,6 +187,8 @@ class Host:
     cards: Mapping[str, Card] = field(default_factory=dict)
     macvtap: Mapping[str, str] = field(default_factory=dict)
     """NICs in no bridge that carry macvtaps, and the physical network each is on."""
+    pools: tuple[Pool, ...] = ()
+    """For the guests of its libvirt."""
 
     @property
     def path(self) -> str:

@@ -88,14 +88,18 @@ class Uplink(Strict):
 
 
 class Pf(Strict):
-    """A NIC whose virtual functions are given to guests."""
+    """A NIC whose virtual functions are given to guests. `pool`: segments whose guests may get a free one from libvirt."""
 
     vfs: s.VfCount
     uplink: StrictStr
+    pool: tuple[StrictStr, ...] = ()
 
 
 class MacvtapNic(Strict):
+    """A NIC that carries macvtaps. `pool`: segments whose guests may get one from libvirt."""
+
     uplink: StrictStr
+    pool: tuple[StrictStr, ...] = ()
 
 
 class Host(Strict):
