@@ -63,9 +63,8 @@ def published(fabric: Fabric, host: Host) -> dict[str, Segment]:
 
 
 def network_keys(fabric: Fabric, host: Host) -> list[str]:
-    """In its row, all networks that a host's libvirt should have."""
-    pooled = [key for key, spec in pool_rows(fabric, host) if isinstance(spec, NetworkSpec)]
-    return [*(f"network/{name}" for name in published(fabric, host)), *pooled]
+    """In its row, all networks that a host's libvirt should have, and what macvtaps of its pools are on."""
+    return [*(f"network/{name}" for name in published(fabric, host)), *(key for key, _ in pool_rows(fabric, host))]
 
 
 def _libvirt(fabric: Fabric, host: Host) -> Iterator[Row]:

@@ -1,0 +1,150 @@
+"""Pools of libvirt's, by a real libvirtd: QEMU behind a macvtap that libvirt made on a NIC of the host, and definitions as it keeps them."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.hypervisors import Hypervisor, hypervisors, until
+from tests.real.labs import Lab, lab, weft
+from weft.agents.libvirt import Libvirt
+from weft.agents.observed import Virt
+from weft.topology.libvirt_xml import Mark, card_network, mark_of, same, with_functions
+
+pytestmark = pytest.mark.real
+
+NAME = "lvpools"
+FABRIC = """
+fabric: lvpools
+segments:
+  flat: {{mode: bridged, uplink: physnet}}
+  tagged: {{mode: bridged, uplink: physnet, vlan: 5}}
+hosts:
+  kvm1: {{libvirt: "{kvm1}", uplinks: {{physnet: {{nics: [nic0]}}}}, macvtap: {{nic1: {{uplink: physnet, pool: [flat, tagged]}}}}}}
+guests:
+  near: {{host: kvm1, nics: [{{segment: flat, ip: 203.0.113.51/24}}]}}
+lab: {{outside: 203.0.113.0/24}}
+"""
+MAC, PLUGGED = "52:54:00:00:01:01", "52:54:00:00:01:02"
+POOL = f"{NAME}-flat-nic1"
+LACKING = "this kernel has no VLANs on nic1: modprobe 8021q"
+
+
+GUEST = "11111111-2222-3333-4444-555555555555"
+PORT = f"""
+<networkport>
+  <owner><name>vm8</name><uuid>{GUEST}</uuid></owner>
+  <portgroup name='lan'/>
+  <mac address='52:54:00:00:01:08'/>
+</networkport>
+"""
+CARD = """
+mount -t tmpfs cards /sys/bus/pci/devices
+mkdir -p /sys/bus/pci/devices/0000:0a:{00.0,10.2/physfn,10.4/physfn}
+"""
+"""What libvirt looks at before it takes a virtual function for one (virpci.c, virPCIDeviceIsVirtualFunction)."""
+
+
+class Real:
+    def __init__(self, here: Lab, libvirt: Hypervisor) -> None:
+        self.lab, self.libvirt = here, libvirt
+
+    def apply(self, without: str = "") -> None:
+        """Where the kernel has no VLANs, weft says so, and does the rest."""
+        file = self.libvirt.folder / "changed.yaml"
+        file.write_text(self.lab.file.read_text().replace(without, "") if without else self.lab.file.read_text())
+        done = weft("apply", file)
+        assert done.returncode == 0 or done.stderr.endswith(f"{LACKING}\n"), done.stderr
+
+    def said(self) -> str:
+        return next(str(row["libvirt"]) for row in self.lab.show("hosts") if row["host"] == "kvm1")
+
+    def reaches(self, address: str) -> bool:
+        """By the wire: from a guest of the bridge."""
+        return until(lambda: self.lab.pings("near", address), 40)
+
+    def macvtaps(self) -> set[tuple[str, str]]:
+        """MAC of each on the host, and what it is on."""
+        found = json.loads(self.lab.exec("kvm1", "ip", "-json", "-d", "link").stdout)
+        return {(each["address"], each["link"]) for each in found if each.get("linkinfo", {}).get("info_kind") == "macvtap"}
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Real]:
+    folder = Path(tempfile.mkdtemp(prefix="lvp."))
+    with hypervisors(folder, NAME, "kvm1") as at:
+        file = folder / f"{NAME}.yaml"
+        file.write_text(FABRIC.format(kvm1=at["kvm1"].uri))
+        with lab(file, NAME) as here:
+            try:
+                at["kvm1"].start()
+                yield Real(here, at["kvm1"])
+            finally:
+                at["kvm1"].stop()
+
+
+def test_a_pool_of_macvtaps_runs_and_one_in_a_vlan_does_or_says_what_the_kernel_lacks(real: Real) -> None:
+    assert until(lambda: POOL in real.libvirt.networks(), 20), real.libvirt.virsh("net-list", "--all")
+    assert until(lambda: f"{NAME}-tagged-nic1" in real.libvirt.networks() or LACKING in real.said(), 20), real.said()
+    assert "dev='nic1'" in real.libvirt.virsh("net-dumpxml", POOL)
+
+
+def test_a_guest_of_libvirt_gets_a_macvtap_out_of_it_and_meets_others_on_the_wire(real: Real) -> None:
+    says = f"ip.{MAC}=203.0.113.61/24 ip.{PLUGGED}=203.0.113.62/24 reach=203.0.113.1,203.0.113.51"
+    real.libvirt.define("vm9", {MAC: POOL}, says)
+    real.libvirt.virsh("start", "vm9")
+    assert real.macvtaps() == {(MAC, "nic1")}
+    assert real.reaches("203.0.113.61"), real.libvirt.console("vm9")
+    want = {"reached 203.0.113.1", "reached 203.0.113.51"}
+    assert until(lambda: want <= set(real.libvirt.console("vm9").replace("\r", "").split("\n")), 20), real.libvirt.console("vm9")
+
+
+def test_virsh_plugs_another_macvtap_in_and_out_while_the_guest_runs(real: Real) -> None:
+    plug = ("--type", "network", "--source", POOL, "--mac", PLUGGED, "--model", "virtio", "--live")
+    real.libvirt.virsh("attach-interface", "vm9", *plug)
+    assert real.macvtaps() == {(MAC, "nic1"), (PLUGGED, "nic1")}
+    assert real.reaches("203.0.113.62"), real.libvirt.console("vm9")
+    real.libvirt.virsh("detach-interface", "vm9", "--type", "direct", "--mac", PLUGGED, "--live")
+    assert until(lambda: real.macvtaps() == {(MAC, "nic1")}, 20)
+
+
+def test_a_pool_that_is_taken_out_of_the_file_stays_until_its_last_guest_has_left(real: Real) -> None:
+    real.apply(", pool: [flat, tagged]")
+    assert until(lambda: f"networks that stay as long as guests are in them: {POOL} (vm9)" in real.said(), 20), real.said()
+    assert real.reaches("203.0.113.61")
+    real.libvirt.virsh("destroy", "vm9")
+    assert until(lambda: POOL not in real.libvirt.networks(), 20), real.said()
+    real.apply()
+    assert until(lambda: POOL in real.libvirt.networks(), 20), real.said()
+
+
+def virt(libvirt: Hypervisor) -> Virt:
+    """What an agent sees of it."""
+    seen = asyncio.run(Libvirt(lambda: None).look(libvirt.uri, thorough=True))
+    assert seen is not None and not seen.reason
+    return seen
+
+
+def test_a_pool_of_functions_is_defined_started_and_read_again_with_whom_libvirt_gave_one(real: Real) -> None:
+    """Of the card libvirt sees just enough to believe in it; `tests/vm/sriov` has a whole one."""
+    real.libvirt.sees(CARD)
+    bare = card_network("elsewhere", "ens1f0", {"lan": 5, "flat": None})
+    meant = with_functions(bare, [f"0000:0a:10.{number}" for number in (2, 4)])
+    file, port = real.libvirt.folder / "card.xml", real.libvirt.folder / "port.xml"
+    file.write_text(meant)
+    port.write_text(PORT)
+    real.libvirt.virsh("net-define", str(file))
+    real.libvirt.virsh("net-start", "elsewhere-ens1f0")
+    found = virt(real.libvirt).networks["elsewhere-ens1f0"]
+    assert same(meant, found.defined)
+    assert same(meant, found.live or "")
+    assert mark_of(found.defined) == Mark("elsewhere", "", "ens1f0")
+    assert found.lent == {}
+    real.libvirt.virsh("net-port-create", "elsewhere-ens1f0", str(port))
+    lending = virt(real.libvirt)
+    assert lending.networks["elsewhere-ens1f0"].lent == {"0000:0a:10.2": "vm8"}
+    assert lending.users("elsewhere-ens1f0") == ["vm8"]
+    assert same(meant, lending.networks["elsewhere-ens1f0"].live or "")
