@@ -36,6 +36,7 @@ LACKING = "this kernel has no VLANs on nic1: modprobe 8021q"
 GUEST = "11111111-2222-3333-4444-555555555555"
 PORT = f"""
 <networkport>
+  <uuid>99999999-2222-3333-4444-555555555555</uuid>
   <owner><name>vm8</name><uuid>{GUEST}</uuid></owner>
   <portgroup name='lan'/>
   <mac address='52:54:00:00:01:08'/>
