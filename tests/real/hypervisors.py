@@ -124,9 +124,10 @@ class Hypervisor:
         end(self.folder / "virtlogd.pid")
 
     def sees(self, script: str) -> None:
-        """Runs a script where libvirtd's own mounts are: nobody else sees what it mounts."""
+        """Runs a script in libvirtd's own namespaces: nobody else sees what it mounts."""
         assert self._daemon is not None
-        subprocess.run(("nsenter", f"--mount=/proc/{self._daemon.pid}/ns/mnt", "--", "bash", "-euc", script), check=True)
+        space = f"/proc/{self._daemon.pid}/ns"
+        subprocess.run(("nsenter", f"--mount={space}/mnt", f"--net={space}/net", "--", "bash", "-euc", script), check=True)
 
     def virsh(self, *words: str, ok: bool = True) -> str:
         done = subprocess.run(("virsh", "-c", self.uri, *words), capture_output=True, text=True, timeout=60)
