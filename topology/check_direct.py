@@ -147,6 +147,21 @@ def check_held(document: Document, policies: Iterable[Policy], around: Around, f
                 faults.add((*path, "to"), f"nothing holds {each.said} to it: no flow sees what {each.who} gets")
             elif _means(policy.sender, each, around) and _leaves(policy.receiver, around):
                 faults.add((*path, "from"), f"nothing holds {each.said} to it: no flow sees what {each.who} sends")
+            elif key := _nameless(policy, each, around):
+                lacks = f'has no address that a switch could know it by: give segment "{each.segment}" subnets'
+                faults.add((*path, key), f"{key} {each.segment}: {each.said} {lacks}")
+
+
+def _nameless(policy: Policy, unseen: Unseen, around: Around) -> str:
+    """Whether it is the sender or the receiver that a switch would have to know by an address, in a segment whose addresses nobody knows;
+    of endpoints that is found with all others (`weft.topology.check_policies`)."""
+    if unseen.endpoint or around.segments[unseen.segment].subnets:
+        return ""
+    met = [{around.endpoints[name].segment for name in party.endpoints or ()} for party in (policy.receiver, policy.sender)]
+    if policy.sender.segment == unseen.segment and unseen.segment in met[0]:
+        return "from"
+    behind = {*met[1], policy.sender.segment} - {None}
+    return "to" if policy.receiver.segment == unseen.segment and any(around.segments[name].mode == "nat" for name in behind if name) else ""
 
 
 def _unseen(around: Around) -> Iterator[Unseen]:

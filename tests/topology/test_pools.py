@@ -23,6 +23,7 @@ segments:
   office: {mode: nat, subnets: [192.168.122.0/24], uplink: physnet}
 guests:
   web1: {host: kvm2, nics: [{segment: office}]}
+  far1: {host: kvm2, nics: [{segment: lan, ip: 10.5.0.1/24}]}
 """
 CARD = """
 <network>
@@ -131,7 +132,9 @@ def test_a_pool_that_cannot_be_is_refused_with_its_line(old: str, new: str, said
 
 
 WHO = 'whoever gets a NIC out of the pool of "{}" on host "kvm1" (line {})'
-SAID = f'15: policy "p": nothing holds {WHO} to it: no flow sees what such a guest {{}}'
+SAID = f'16: policy "p": nothing holds {WHO} to it: no flow sees what such a guest {{}}'
+UNKNOWN = f'16: policy "p": {{}} lan: {WHO} has no address that a switch could know it by: give segment "lan" subnets'
+NAMELESS = {key: [UNKNOWN.format(key, nic, line) for nic, line in (("ens2", 5), ("ens3", 6))] for key in ("from", "to")}
 GETS, SENDS = ([SAID.format(nic, line, does) for nic, line in (("ens2", 5), ("ens3", 6))] for does in ("gets", "sends"))
 
 
@@ -145,6 +148,9 @@ GETS, SENDS = ([SAID.format(nic, line, does) for nic, line in (("ens2", 5), ("en
         ("deny: any, from: lan, to: web1", []),
         ("deny: tcp/23, from: any, to: office", []),
         ("deny: tcp/23, from: outside, to: web1", []),
+        ("deny: tcp/23, from: far1, to: web1", []),
+        ("deny: tcp/23, from: lan, to: far1", NAMELESS["from"]),
+        ("deny: tcp/23, from: office, to: lan", NAMELESS["to"]),
     ],
 )
 def test_a_policy_that_its_guests_would_have_to_be_held_to_is_refused_with_the_pool(policy: str, said: list[str]) -> None:
@@ -156,3 +162,8 @@ def test_a_card_that_has_nothing_left_for_its_pool_is_a_warning_and_a_segment_of
     assert not [line for line in told if '"lan"' in line or '"flat"' in line]
     full = POOLS + "".join(f"  fast{n}: {{host: kvm1, nics: [{{segment: lan, attach: {{vf: ens2}}}}]}}\n" for n in (1, 2))
     assert 'shop.yaml:5: host "kvm1": pool of "ens2": guests of the file have all 2 of its virtual functions' in list(warnings(fabric(full)))
+
+
+def test_where_the_segment_has_subnets_its_guests_are_known_by_them() -> None:
+    known = POOLS.replace("vlan: 5", "vlan: 5, subnets: [10.5.0.0/24]")
+    assert faults(known + "policies: [{name: p, deny: tcp/23, from: lan, to: far1}]\n") == []
