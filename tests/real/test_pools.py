@@ -11,8 +11,12 @@ import pytest
 from tests.real.hypervisors import Hypervisor, hypervisors, until
 from tests.real.labs import Lab, lab, weft
 from weft.agents.libvirt import Libvirt
-from weft.agents.observed import Virt
-from weft.topology.libvirt_xml import Mark, card_network, mark_of, same, with_functions
+from weft.agents.observed import HERE, Card, Function, Link, Observed, Virt
+from weft.agents.plan import plan
+from weft.agents.steps import LibvirtStep
+from weft.topology.load import loads
+from weft.topology.resolve import resolve
+from weft.topology.rows import host_rows
 
 pytestmark = pytest.mark.real
 
@@ -37,10 +41,11 @@ POOL = f"{NAME}-flat-nic1"
 LACKING = "this kernel has no VLANs on nic1: modprobe 8021q"
 
 
-GUEST = "11111111-2222-3333-4444-555555555555"
+LENDER, GUEST = "elsewhere-ens1f0", "11111111-2222-3333-4444-555555555555"
+PORT_ID = "99999999-2222-3333-4444-555555555555"
 PORT = f"""
 <networkport>
-  <uuid>99999999-2222-3333-4444-555555555555</uuid>
+  <uuid>{PORT_ID}</uuid>
   <owner><name>vm8</name><uuid>{GUEST}</uuid></owner>
   <portgroup name='lan'/>
   <mac address='52:54:00:00:01:08'/>
@@ -137,30 +142,56 @@ def test_a_pool_that_is_taken_out_of_the_file_stays_until_its_last_guest_has_lef
     assert until(lambda: POOL in real.libvirt.networks(), 20), real.said()
 
 
-def virt(libvirt: Hypervisor) -> Virt:
-    """What an agent sees of it."""
-    seen = asyncio.run(Libvirt(lambda: None).look(libvirt.uri, thorough=True))
-    assert seen is not None and not seen.reason
-    return seen
+ELSEWHERE = """
+fabric: elsewhere
+segments:
+  lan: {mode: bridged, uplink: physnet, vlan: 5}
+  flat: {mode: bridged, uplink: physnet}
+hosts:
+  kvm1: {libvirt: "qemu:///system", sriov: {ens1f0: {vfs: 2, uplink: physnet, pool: [lan, flat]}}}
+  kvm2: {uplinks: {physnet: {nics: [ens1]}}}
+guests:
+  far1: {host: kvm2, nics: [{segment: lan}]}
+"""
+PCI = ["0000:0a:10.2", "0000:0a:10.4"]
 
 
-def test_a_pool_of_functions_is_defined_started_and_read_again_with_whom_libvirt_gave_one(real: Real) -> None:
-    """Of the card libvirt sees just enough to believe in it; `tests/vm/sriov` has a whole one."""
+async def converge(uri: str, file: str, busy: str = "") -> Virt:
+    """What an agent does with this libvirt for a host with such a card, until nothing is left to do. `busy`: a function in use."""
+    rows, libvirt = host_rows(resolve(loads(file, "elsewhere.yaml")))["kvm1"], Libvirt(lambda: None)
+    functions = tuple(Function(n, pci, str(n), "", "", "a virtual machine has it" if pci == busy else "") for n, pci in enumerate(PCI))
+    links = {HERE: {"ens1f0": Link("ens1f0", "", "", 1500, True, "")}}
+    for _ in range(5):
+        virt = await libvirt.look(uri, thorough=True)
+        assert virt is not None and not virt.reason
+        seen = Observed("netdev", links=links, cards={"ens1f0": Card(7, functions)}, virt=virt)
+        steps = [action.step for action in plan("elsewhere", "kvm1", rows, seen, None).actions if isinstance(action.step, LibvirtStep)]
+        if not steps:
+            return virt
+        for step in steps:
+            await libvirt.do(step)
+    raise AssertionError(steps)
+
+
+def gives(virt: Virt) -> list[str]:
+    """Of a network as it runs."""
+    return [pci for pci in PCI if f"slot='0x10' function='0x{pci[-1]}'" in (virt.networks[LENDER].live or "")]
+
+
+def test_a_pool_of_functions_gives_what_the_file_gives_to_nobody_and_is_not_changed_under_a_guest(real: Real) -> None:
+    """Of the card libvirt sees just enough to believe in it; `tests/vm/pool` has a whole one."""
     real.libvirt.sees(CARD)
-    bare = card_network("elsewhere", "ens1f0", {"lan": 5, "flat": None})
-    meant = with_functions(bare, [f"0000:0a:10.{number}" for number in (2, 4)])
-    file, port = real.libvirt.folder / "card.xml", real.libvirt.folder / "port.xml"
-    file.write_text(meant)
+    port = real.libvirt.folder / "port.xml"
     port.write_text(PORT)
-    real.libvirt.virsh("net-define", str(file))
-    real.libvirt.virsh("net-start", "elsewhere-ens1f0")
-    found = virt(real.libvirt).networks["elsewhere-ens1f0"]
-    assert same(meant, found.defined)
-    assert same(meant, found.live or "")
-    assert mark_of(found.defined) == Mark("elsewhere", "", "ens1f0")
-    assert found.lent == {}
-    real.libvirt.virsh("net-port-create", "elsewhere-ens1f0", str(port))
-    lending = virt(real.libvirt)
-    assert lending.networks["elsewhere-ens1f0"].lent == {"0000:0a:10.2": "vm8"}
-    assert lending.users("elsewhere-ens1f0") == ["vm8"]
-    assert same(meant, lending.networks["elsewhere-ens1f0"].live or "")
+    virt = asyncio.run(converge(real.libvirt.uri, ELSEWHERE))
+    assert (gives(virt), virt.networks[LENDER].autostart, virt.users(LENDER)) == (PCI, True, [])
+    real.libvirt.virsh("net-port-create", LENDER, str(port))
+    virt = asyncio.run(converge(real.libvirt.uri, ELSEWHERE, PCI[0]))
+    assert (virt.networks[LENDER].lent, virt.users(LENDER)) == ({PCI[0]: "vm8"}, ["vm8"])
+    more = ELSEWHERE + "  own: {host: kvm1, nics: [{segment: lan, attach: {vf: ens1f0}}]}\n"
+    virt = asyncio.run(converge(real.libvirt.uri, more, PCI[0]))
+    assert gives(virt) == PCI
+    real.libvirt.virsh("net-port-delete", LENDER, PORT_ID)
+    virt = asyncio.run(converge(real.libvirt.uri, more))
+    own = resolve(loads(more, "elsewhere.yaml")).endpoints["own.eth0"].number
+    assert gives(virt) == [PCI[1 - own]]
