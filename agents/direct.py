@@ -2,7 +2,7 @@
 
 A card of the fabric file is weft's with all its functions: their number, and what each is held to. The number changes only while nobody
 uses one. A function that no guest has is held to nothing, and to nobody's VLAN or MAC; one that a virtual machine got from elsewhere (a
-pool of libvirt's, which sets it up itself) is left alone.
+pool of libvirt's, which sets it up itself) is left alone, also where the file has it for somebody else by now.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Function, Link, Observed
 from weft.agents.steps import Action
-from weft.topology.hostrow import CardSpec, DirectSpec, MacvtapSpec, Spec, VfSpec
+from weft.topology.hostrow import CardSpec, DirectSpec, LowerSpec, MacvtapSpec, Spec, VfSpec
 from weft.topology.names import vlan_device
 
 NOBODY = "00:00:00:00:00:00"
@@ -18,10 +18,14 @@ NOBODY = "00:00:00:00:00:00"
 Wanted = Mapping[str, Spec]
 
 
-def direct_links(wanted: Wanted) -> set[str]:
-    """Names of the links that should be there."""
-    specs = [spec for spec in wanted.values() if isinstance(spec, MacvtapSpec)]
-    return {spec.port for spec in specs} | {vlan_device(spec.nic, spec.vlan) for spec in specs if spec.vlan}
+def direct_links(wanted: Wanted, seen: Observed) -> set[str]:
+    """Names of the links that should be there, and of VLANs below somebody's macvtap, who would lose it with them."""
+    specs = [spec for spec in wanted.values() if isinstance(spec, MacvtapSpec | LowerSpec)]
+    here = seen.links.get(HERE, {}).values()
+    below = {link.over for link in here if not link.ours}
+    carrying = {link.name for link in here if link.ours.startswith("vlan/") and link.index in below}
+    ports = {spec.port for spec in specs if isinstance(spec, MacvtapSpec)}
+    return ports | carrying | {vlan_device(spec.nic, spec.vlan) for spec in specs if spec.vlan}
 
 
 def direct_failures(wanted: Wanted, seen: Observed) -> dict[str, tuple[str, str]]:
@@ -33,7 +37,7 @@ def direct_failures(wanted: Wanted, seen: Observed) -> dict[str, tuple[str, str]
 def _failure(spec: DirectSpec, wanted: Wanted, seen: Observed) -> str:
     if spec.nic not in seen.links.get(HERE, {}):
         return f"NIC {spec.nic} does not exist"
-    if isinstance(spec, MacvtapSpec):
+    if isinstance(spec, MacvtapSpec | LowerSpec):
         bridge = seen.ports[spec.nic].bridge if spec.nic in seen.ports else ""
         return f"NIC {spec.nic} is in bridge {bridge}, where it carries no macvtap: take it out" if bridge else ""
     if isinstance(spec, VfSpec):
@@ -50,7 +54,7 @@ def _card_failure(spec: CardSpec, seen: Observed) -> str:
         return f"NIC {spec.nic} {has}, and {spec.vfs} are asked for"
     busy = next((function for function in functions if function.busy), None)
     if len(functions) != spec.vfs and busy:
-        used = f"number {busy.number} ({busy.pci}) is in use: {busy.busy}"
+        used = f"number {busy.number} ({busy.pci}) is in use: {_user(busy, seen)}"
         return f"NIC {spec.nic} has {len(functions)} virtual functions and is to have {spec.vfs}, but {used}"
     return ""
 
@@ -60,6 +64,8 @@ def direct_actions(able: Wanted, seen: Observed) -> Iterator[Action]:
     yield from _functions(able, seen)
     made: set[str] = set()
     for key, spec in able.items():
+        if isinstance(spec, MacvtapSpec | LowerSpec) and spec.vlan:
+            yield from _vlan(key, spec, seen, made)
         if isinstance(spec, MacvtapSpec):
             yield from _macvtap(key, spec, seen, made)
 
@@ -70,7 +76,7 @@ def _nics(able: Wanted, seen: Observed) -> Iterator[Action]:
     for key, spec in able.items():
         if not isinstance(spec, DirectSpec) or spec.nic in told:
             continue
-        least = [other.mtu for other in able.values() if isinstance(other, MacvtapSpec) and other.nic == spec.nic]
+        least = [other.mtu for other in able.values() if isinstance(other, MacvtapSpec | LowerSpec) and other.nic == spec.nic]
         mtu = max([here[spec.nic].mtu, *least])
         told.add(spec.nic)
         if not here[spec.nic].up or here[spec.nic].mtu != mtu:
@@ -80,16 +86,21 @@ def _nics(able: Wanted, seen: Observed) -> Iterator[Action]:
 # ---- macvtaps
 
 
-def _macvtap(key: str, spec: MacvtapSpec, seen: Observed, made: set[str]) -> Iterator[Action]:
+def _vlan(key: str, spec: MacvtapSpec | LowerSpec, seen: Observed, made: set[str]) -> Iterator[Action]:
     """`made`: the VLANs that this plan makes, once each."""
-    here, lower = seen.links.get(HERE, {}), spec.nic
-    if spec.vlan:
-        lower = vlan_device(spec.nic, spec.vlan)
-        found = here.get(lower)
-        there = found and found.up and found.ours == f"vlan/{lower}" and found.over == here[spec.nic].index
-        if not there and lower not in made:
-            made.add(lower)
-            yield Action("add", lower, f"VLAN {spec.vlan} of {spec.nic}", s.MakeVlan(lower, spec.nic, spec.vlan, spec.mtu), key)
+    here, lower = seen.links.get(HERE, {}), vlan_device(spec.nic, spec.vlan)
+    found = here.get(lower)
+    if lower in made:
+        return
+    if not found or found.ours != f"vlan/{lower}" or found.over != here[spec.nic].index:
+        made.add(lower)
+        yield Action("add", lower, f"VLAN {spec.vlan} of {spec.nic}", s.MakeVlan(lower, spec.nic, spec.vlan, spec.mtu), key)
+    elif not found.up or found.mtu != spec.mtu:
+        yield Action("change", lower, f"up, mtu {spec.mtu}", s.SetUp(lower, spec.mtu), key)
+
+
+def _macvtap(key: str, spec: MacvtapSpec, seen: Observed, made: set[str]) -> Iterator[Action]:
+    here, lower = seen.links.get(HERE, {}), vlan_device(spec.nic, spec.vlan) if spec.vlan else spec.nic
     if lower in made or not _is_made(key, spec, here, lower):
         step = s.MakeMacvtap(spec.port, spec.index, lower, spec.mode, spec.mac, spec.mtu)
         yield Action("add", spec.port, f"macvtap on {lower}, {spec.mode}", step, key)
@@ -120,10 +131,25 @@ def _functions(able: Wanted, seen: Observed) -> Iterator[Action]:
             owner, user = users.get((nic, function.number), (key, None))
             elsewhere = macs.get(function.mac, (nic, function.number)) != (nic, function.number)
             left_alone = user is None and not elsewhere and (function.busy or not key)
-            if settings := () if left_alone else _settings(function, user, elsewhere):
+            if settings := () if left_alone or _elses(function, user, seen) else _settings(function, user, elsewhere):
                 rebind = any(name == "mac" for name, _ in settings) and bool(function.netdev) and not function.busy
                 detail = ", ".join(f"{name} {value}" for name, value in settings)
                 yield Action("change", _called(nic, function), detail, s.SetFunction(nic, function.number, settings, rebind), owner)
+
+
+def _elses(function: Function, user: VfSpec | None, seen: Observed) -> str:
+    """Who has a function out of a pool, in words: it stays as libvirt set it. In doubt as well: libvirt does not answer."""
+    borrower = seen.virt.borrower(function.pci) if seen.virt else ""
+    if borrower:
+        return f"libvirt gave it to guest {borrower} out of its pool"
+    doubtful = user is not None and function.busy and function.mac != user.mac and seen.virt is not None
+    return f"{function.busy}, and whose that is libvirt does not say: {seen.virt.reason}" if doubtful and seen.virt and seen.virt.reason else ""
+
+
+def _user(function: Function, seen: Observed) -> str:
+    """Who uses a function, by name where libvirt knows it."""
+    owner = seen.virt.owner(function.pci) if seen.virt else ""
+    return f"guest {owner} has it" if owner else function.busy
 
 
 def _called(nic: str, function: Function) -> str:
@@ -140,6 +166,7 @@ def _settings(function: Function, user: VfSpec | None, elsewhere: bool) -> tuple
         "trust": (None if function.trust is None else int(function.trust), int(trusted)),
         "spoofchk": (None if function.spoofchk is None else int(function.spoofchk), int(not trusted)),
         "rate": (function.rate, rate),
+        "link": (function.link, user.link if user else "auto"),
     }
     return tuple((name, wanted) for name, (there, wanted) in meant.items() if there is not None and there != wanted)
 
@@ -156,12 +183,16 @@ def direct_state(spec: DirectSpec, seen: Observed) -> tuple[str, str]:
     if isinstance(spec, MacvtapSpec):
         found = seen.links.get(HERE, {}).get(spec.port)
         return ("wired", "") if found and found.up and found.mode == spec.mode else ("waiting", f"macvtap {spec.port} is not there yet")
+    if isinstance(spec, LowerSpec):
+        return ("wired", "") if spec.name in seen.links.get(HERE, {}) else ("waiting", f"{spec.name} is not there yet")
     if isinstance(spec, CardSpec):
         there = len(seen.cards[spec.nic].functions) if spec.nic in seen.cards else 0
         return ("wired", _no_group(spec, seen)) if there == spec.vfs else ("waiting", f"{there} of its virtual functions are there")
     function = _function(spec, seen)
     if function is None:
         return "waiting", f"virtual function {spec.number} of {spec.nic} is not there yet"
+    if elses := _elses(function, spec, seen):
+        return "waiting", f"{_called(spec.nic, function)} is in use: {elses}"
     lacking = ", ".join(name for name, _ in _settings(function, spec, False))
     return ("waiting", f"{_called(spec.nic, function)} is not set yet: {lacking}") if lacking else ("wired", _not_held(function, spec))
 
@@ -182,9 +213,11 @@ def direct_said(spec: DirectSpec, seen: Observed) -> Mapping[str, object]:
     """Beside state and reason: what a guest is to open, or to be given; of a card all functions."""
     if isinstance(spec, MacvtapSpec):
         return {"device": f"/dev/tap{spec.index}"} if spec.port in seen.links.get(HERE, {}) else {}
+    if isinstance(spec, LowerSpec):
+        return {}
     if isinstance(spec, VfSpec):
         function = _function(spec, seen)
         return {"device": " ".join(filter(None, (function.pci, function.netdev)))} if function else {}
     functions = seen.cards[spec.nic].functions if spec.nic in seen.cards else ()
-    names = ("number", "pci", "group", "driver", "netdev", "busy", "mac", "vlan")
-    return {"functions": [{name: getattr(function, name) for name in names} for function in functions]}
+    names = ("number", "pci", "group", "driver", "netdev", "mac", "vlan", "link")
+    return {"functions": [{name: getattr(function, name) for name in names} | {"busy": _user(function, seen)} for function in functions]}

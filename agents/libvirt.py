@@ -191,11 +191,27 @@ def _network(network: Any) -> Network | None:
     try:
         defined = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE) if network.isPersistent() else ""
         live = network.XMLDesc(0) if network.isActive() else None
-        return Network(defined, live, bool(network.isPersistent() and network.autostart()))
+        return Network(defined, live, bool(network.isPersistent() and network.autostart()), _lent(network, live or ""))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
             return None
         raise
+
+
+def _lent(network: Any, live: str) -> dict[str, str]:
+    """By PCI address, who has a function of a pool: the guest's own XML does not say the pool any more. (https://libvirt.org/formatnetworkport.html)"""
+    if "hostdev" not in live:
+        return {}
+    ports = [ET.fromstring(port.XMLDesc()) for port in network.listAllPorts()]
+    return {pci: port.findtext("owner/name", "") for port in ports for pci in _addresses(port, "plug/address")}
+
+
+def _addresses(element: ET.Element, path: str) -> Iterator[str]:
+    """PCI addresses, as sysfs has them."""
+    for found in element.findall(path):
+        if found.get("domain") is not None:
+            domain, bus, slot, function = (int(found.get(name, "0"), 16) for name in ("domain", "bus", "slot", "function"))
+            yield f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
 
 
 def _domain(domain: Any) -> Domain | None:
@@ -207,9 +223,10 @@ def _domain(domain: Any) -> Domain | None:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
-    sources = ET.fromstring(text).findall("devices/interface/source")
-    networks = frozenset(source.get("network", "") for source in sources) - {""}
-    return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks)
+    root = ET.fromstring(text)
+    networks = frozenset(source.get("network", "") for source in root.findall("devices/interface/source")) - {""}
+    functions = {pci for kind in ("interface", "hostdev") for pci in _addresses(root, f"devices/{kind}/source/address")}
+    return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks, frozenset(functions))
 
 
 def _ours(connection: Any, name: str) -> Any:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Set
 
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Observed, Virt
+from weft.agents.pools import nothing_to_give, whole
 from weft.agents.steps import Action
 from weft.topology.hostrow import LibvirtObject, LibvirtSpec, NetworkSpec, Spec
-from weft.topology.libvirt_xml import mark_of, same
+from weft.topology.libvirt_xml import Mark, mark_of, same
 
 Specs = Mapping[str, Spec]
 
@@ -21,14 +22,14 @@ def networks(fabric: str, wanted: Specs, able: Specs, seen: Observed) -> Iterato
         return
     for key, spec in able.items():
         if isinstance(spec, NetworkSpec):
-            yield from _network(key, spec, seen.virt)
+            yield from _network(key, whole(spec, wanted, seen), seen.virt)
     for name in _unwanted(fabric, wanted, seen.virt):
         if not seen.virt.users(name):
             yield Action("remove", name, "libvirt network", s.RemoveNetwork(name))
 
 
 def _network(key: str, spec: NetworkSpec, virt: Virt) -> Iterator[Action]:
-    found, about = virt.networks.get(spec.name), f"libvirt network of segment {spec.segment}"
+    found, about = virt.networks.get(spec.name), f"libvirt network of {_whose(spec)}"
     if found is None or not found.defined or not same(spec.xml, found.defined):
         yield Action("change" if found else "add", spec.name, about, s.DefineNetwork(spec.name, spec.xml), key)
     if found is None or found.live is None:
@@ -37,6 +38,12 @@ def _network(key: str, spec: NetworkSpec, virt: Virt) -> Iterator[Action]:
         yield Action("change", spec.name, "it starts again: nobody is in it", s.StartNetwork(spec.name, again=True), key)
     if found is None or not found.autostart:
         yield Action("change", spec.name, "it starts with libvirt", s.KeepNetwork(spec.name), key)
+
+
+def _whose(spec: NetworkSpec) -> str:
+    if spec.nic:
+        return f"macvtaps on {spec.lower}" if spec.lower else f"virtual functions of {spec.nic}"
+    return f"segment {spec.segment}"
 
 
 def _unwanted(fabric: str, wanted: Specs, virt: Virt) -> Iterator[str]:
@@ -49,8 +56,13 @@ def _unwanted(fabric: str, wanted: Specs, virt: Virt) -> Iterator[str]:
 
 def refused_networks(fabric: str, wanted: Specs, seen: Observed) -> dict[str, tuple[str, str]]:
     """What of libvirt cannot be had as things are: state and reason by object."""
-    told = {key: _complaint(fabric, spec, seen) for key, spec in wanted.items() if isinstance(spec, LibvirtObject)}
-    return {key: ("failed", why) for key, why in told.items() if why}
+    found: dict[str, tuple[str, str]] = {}
+    for key, spec in wanted.items():
+        if isinstance(spec, LibvirtObject) and (why := _complaint(fabric, spec, seen)):
+            found[key] = "failed", why
+        elif isinstance(spec, NetworkSpec) and (lacks := nothing_to_give(spec, wanted, seen)):
+            found[key] = lacks
+    return found
 
 
 def _complaint(fabric: str, spec: LibvirtObject, seen: Observed) -> str:
@@ -62,7 +74,7 @@ def _complaint(fabric: str, spec: LibvirtObject, seen: Observed) -> str:
     mark = mark_of(found.defined or found.live or "<network/>")
     if mark is None:
         return f"libvirt has a network {spec.name} that is not weft's: virsh net-destroy {spec.name}, virsh net-undefine {spec.name}"
-    return "" if mark == (fabric, spec.segment) else f"libvirt's network {spec.name} is segment {mark.segment} of fabric {mark.fabric}"
+    return "" if mark == Mark(fabric, spec.segment, spec.nic) else f"libvirt's network {spec.name} is {mark}"
 
 
 def libvirt_state(spec: LibvirtObject, wanted: Specs, seen: Observed) -> tuple[str, str]:
@@ -74,7 +86,7 @@ def libvirt_state(spec: LibvirtObject, wanted: Specs, seen: Observed) -> tuple[s
     found = seen.virt.networks.get(spec.name)
     if found is None or found.live is None:
         return "waiting", "libvirt has not started it yet"
-    if not same(spec.xml, found.live):
+    if not same(whole(spec, wanted, seen).xml, found.live):
         return "wired", f"its new definition holds once {', '.join(seen.virt.users(spec.name))} left it"
     return "wired", ""
 

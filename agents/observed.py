@@ -131,6 +131,8 @@ class Network:
     live: str | None
     """What it runs with; None: it does not run."""
     autostart: bool
+    lent: Mapping[str, str] = field(default_factory=dict)
+    """Of a pool of virtual functions: the guest that has one, by its PCI address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Domain:
     """There is a process of it."""
     networks: frozenset[str] = frozenset()
     """Those that it is plugged into."""
+    functions: frozenset[str] = frozenset()
+    """PCI addresses of what it has of the host's devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,18 @@ class Virt:
 
     def users(self, network: str) -> list[str]:
         """Names of the guests that are plugged into a network now."""
-        return sorted(domain.name for domain in self.domains.values() if domain.alive and network in domain.networks)
+        lent = self.networks[network].lent if network in self.networks else {}
+        plugged = {domain.name for domain in self.domains.values() if domain.alive and network in domain.networks}
+        return sorted(plugged.union(lent.values()))
+
+    def borrower(self, pci: str) -> str:
+        """The guest that has a virtual function out of a pool; empty: none has."""
+        return next((network.lent[pci] for network in self.networks.values() if pci in network.lent), "")
+
+    def owner(self, pci: str) -> str:
+        """The guest that has it, out of a pool or not."""
+        own = (domain.name for domain in self.domains.values() if domain.alive and pci in domain.functions)
+        return self.borrower(pci) or next(own, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,8 @@ class Function:
     spoofchk: bool | None = None
     """Sends from its own MAC alone. None: its driver does not say."""
     trust: bool | None = None
+    link: str = "auto"
+    """What it hears of the cable: ``auto``, ``up`` or ``down``."""
 
 
 @dataclass(frozen=True, slots=True)

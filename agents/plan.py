@@ -161,7 +161,7 @@ def _remove(fabric: str, wanted: Wanted, able: Wanted, seen: Observed, anew: set
     ports = {port.name for port in _wanted_ports(wanted)}
     ports |= {port.name for spec in uplinks(wanted).values() for port in wire_ports(spec.bridge, seen)}  # what is there carries the host
     links = ports | {spec.exit for spec in wanted.values() if isinstance(spec, UplinkSpec)}
-    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted) | joint_links(wanted)
+    links |= {spec.port for spec in wanted.values() if isinstance(spec, HostWaySpec)} | direct_links(wanted, seen) | joint_links(wanted)
     for bridge in seen.bridges.values():
         if bridge.ours and bridge.name not in bridges:
             key = released(bridge.name, seen) if is_uplink(bridge.name) else ""

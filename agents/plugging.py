@@ -10,6 +10,7 @@ from typing import Any
 
 from weft.agents.libvirt import connect, library, said_plainly
 from weft.topology.errors import WeftError
+from weft.topology.interface_xml import network_interface
 
 PATIENCE = 15.0
 """Seconds a guest's system has to let go of a NIC."""
@@ -31,12 +32,7 @@ class Plug:
 
     @property
     def xml(self) -> str:
-        nic = ET.Element("interface", type="network")
-        ET.SubElement(nic, "mac", address=self.mac or "")
-        ET.SubElement(nic, "source", network=self.network)
-        ET.SubElement(nic, "model", type="virtio")
-        ET.SubElement(nic, "mtu", size=str(self.mtu))
-        return ET.tostring(nic, encoding="unicode")
+        return network_interface(self.mac or "", self.network, self.mtu)
 
 
 def attach(plug: Plug) -> None:

@@ -25,6 +25,10 @@ EXTENDED = 1
 """RTEXT_FILTER_VF of <linux/rtnetlink.h>: with the virtual functions."""
 
 
+LINK_STATES = ("auto", "up", "down")
+"""By the numbers that <linux/if_link.h> gives them (IFLA_VF_LINK_STATE_AUTO, _ENABLE, _DISABLE)."""
+
+
 class Settings(Protocol):
     """What NICs hold their functions to."""
 
@@ -37,16 +41,15 @@ class Netlink:
         self._ip: Any = None
 
     def read(self, nic: str) -> Mapping[int, Mapping[str, Any]]:
-        """By number: ``mac``, ``vlan``, ``rate``, ``spoofchk`` and ``trust`` of every function."""
+        """By number: ``mac``, ``vlan``, ``rate``, ``spoofchk``, ``trust`` and ``link`` of every function."""
         index = self._index(nic)
         message = self._ip.link("get", index=index, ext_mask=EXTENDED)[0]
         found = message.get_attr("IFLA_VFINFO_LIST")
         return dict(map(_settings, found.get_attrs("IFLA_VF_INFO"))) if found else {}
 
     def write(self, nic: str, number: int, name: str, value: str | int) -> None:
-        given: Any = {"vlan": {"vlan": value, "qos": 0}, "rate": {"min_tx_rate": 0, "max_tx_rate": value}}.get(name, value)
         try:
-            self._ip.link("set", index=self._index(nic), vf={"vf": number, name: given})
+            self._ip.link("set", index=self._index(nic), vf={"vf": number, **_as_netlink(name, value)})
         except NetlinkError as error:
             raise WeftError(f"{nic} does not set {name} {value} of its virtual function {number}: {os.strerror(error.code)}") from None
 
@@ -58,6 +61,18 @@ class Netlink:
         return int(found[0])
 
 
+def _as_netlink(name: str, value: str | int) -> dict[str, Any]:
+    """A setting as pyroute2 takes it."""
+    match name:
+        case "vlan":
+            return {"vlan": {"vlan": value, "qos": 0}}
+        case "rate":
+            return {"rate": {"min_tx_rate": 0, "max_tx_rate": value}}
+        case "link":
+            return {"link_state": LINK_STATES.index(str(value))}
+    return {name: value}
+
+
 def _settings(info: Any) -> tuple[int, Mapping[str, Any]]:
     def told(name: str, key: str) -> Any:
         value = info.get_attr(f"IFLA_VF_{name}")
@@ -65,9 +80,8 @@ def _settings(info: Any) -> tuple[int, Mapping[str, Any]]:
 
     rate = told("RATE", "max_tx_rate")
     flags = {word: _flag(told(word.upper(), word)) for word in ("spoofchk", "trust")}
-    mac = told("MAC", "mac")
-    return int(info.get_attr("IFLA_VF_MAC")["vf"]), {"mac": mac, "vlan": told("VLAN", "vlan") or 0, "rate": rate or 0, **flags}
-
+    mac, link = told("MAC", "mac"), dict(enumerate(LINK_STATES)).get(told("LINK_STATE", "link_state"), "auto")
+    return int(info.get_attr("IFLA_VF_MAC")["vf"]), {"mac": mac, "vlan": told("VLAN", "vlan") or 0, "rate": rate or 0, **flags, "link": link}
 
 
 
@@ -121,10 +135,16 @@ class Sriov:
         if isinstance(step, SetFunctions):
             self._make(step)
             return
-        for name, value in step.settings:
-            self._settings.write(step.nic, step.number, name, value)
+        refused: list[str] = []
+        for name, value in step.settings:  # what a driver does not do keeps nobody from the rest
+            try:
+                self._settings.write(step.nic, step.number, name, value)
+            except WeftError as error:
+                refused.append(str(error))
         if step.rebind:
             self._rebind(step)
+        if refused:
+            raise WeftError(refused[0])
 
     def _make(self, step: SetFunctions) -> None:
         path = self._device(step.nic) / "sriov_numvfs"

@@ -10,6 +10,7 @@ from weft.topology.hostrow import (
     HostWaySpec,
     LibvirtObject,
     LibvirtSpec,
+    LowerSpec,
     MacvtapSpec,
     MemberSpec,
     MonitorSpec,
@@ -57,8 +58,12 @@ def _beside(spec: DirectSpec | LibvirtObject) -> str:
     match spec:
         case LibvirtSpec():
             return f"libvirt at {spec.uri}"
-        case NetworkSpec():
+        case NetworkSpec(nic=""):
             return f"libvirt network of segment {spec.segment}"
+        case NetworkSpec():
+            return f"libvirt network of macvtaps on {spec.lower}" if spec.lower else f"libvirt network of free virtual functions of {spec.nic}"
+        case LowerSpec():
+            return f"below macvtaps of libvirt's, mtu {spec.mtu}" + (f", VLAN {spec.vlan} of {spec.nic}" if spec.vlan else "")
         case CardSpec():
             return f"{spec.vfs} virtual functions"
         case VfSpec():

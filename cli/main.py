@@ -18,7 +18,7 @@ COMMANDS = {
     "show": ("weft.cli.show", "What is, beside what should be."),
     "why": ("weft.cli.why", "Which line of which file made this flow."),
     "guest": ("weft.cli.guest", "Plug a guest of libvirt into a segment, or unplug it, live."),
-    "libvirt": ("weft.cli.libvirt", "What libvirt gets of a fabric file."),
+    "libvirt": ("weft.cli.libvirt", "What libvirt gets of a fabric: its networks, and the XML of guests' NICs."),
     "topology": ("weft.cli.topology", "The fabric as a graph."),
     "lab": ("weft.cli.lab", "The whole fabric on this one machine, hosts and guests as namespaces."),
     "up": ("weft.cli.up", "Store, controller and agent of one real host in one go."),

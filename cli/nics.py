@@ -31,6 +31,7 @@ def _functions(host: Host, users: Mapping[tuple[str, int], Endpoint], said: Mapp
             row = {"nic": card.nic, "kind": "vf", "number": number, "pci": function.get("pci", ""), "group": function.get("group", "")}
             row |= {"driver": function.get("driver", ""), "interface": function.get("netdev", ""), "mac": function["mac"]}
             row |= {"vlan": function.get("vlan") or None, "used": function.get("busy", "")}
+            row |= {"link": "" if (link := function.get("link", "auto")) == "auto" else link}
             yield _row(host, users.get((card.nic, number)), said, row)
 
 
@@ -40,4 +41,4 @@ def _row(host: Host, endpoint: Endpoint | None, said: Mapping[str, Any], row: Ma
     empty = {"host": host.name, "nic": "", "kind": "", "number": None, "mode": "", "pci": "", "group": "", "driver": "", "interface": ""}
     device = state.get("device", "") if row["kind"] == "macvtap" else ""
     about = {"endpoint": endpoint.name if endpoint else "", "state": state.get("state", ""), "reason": state.get("reason", "")}
-    return {**empty, "device": device, "mac": "", "vlan": None, "used": "", **row, **about}
+    return {**empty, "device": device, "mac": "", "vlan": None, "link": "", "used": "", **row, **about}

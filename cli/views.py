@@ -15,7 +15,7 @@ from weft.cli.tables import Row
 from weft.topology import names
 from weft.topology.model import Endpoint, Fabric, Host, Uplink
 from weft.topology.overlay import joined
-from weft.topology.rows import published
+from weft.topology.rows import network_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _libvirt(seen: Seen, host: Host) -> str:
     if host.libvirt is None:
         return ""
     told: dict[str, None] = {}
-    for name in (f"libvirt/{host.name}", *(f"network/{name}" for name in published(seen.fabric, host))):
+    for name in (f"libvirt/{host.name}", *network_keys(seen.fabric, host)):
         state, reason = seen.state(host.name, name)
         told |= {": ".join(filter(None, (state, reason))): None} if state != "wired" or reason else {}
     return "; ".join(told) or "ok"

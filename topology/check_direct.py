@@ -4,17 +4,17 @@ A switch decides for the one who is asked, and for the one who asks only where t
 virtual function or a macvtap may be at the other end of any policy, and at no end where it would have to be held to one itself.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from weft.topology.check_names import known
 from weft.topology.direct import at, called, direct, numbers, on
 from weft.topology.document import Document, Faults
-from weft.topology.model import Endpoint, Segment
+from weft.topology.model import Endpoint, Host, Segment
 from weft.topology.model_rules import Party, Policy
 from weft.topology.resolve_rules import kilobits
 from weft.topology.schema import AttachMacvtap, AttachVf, Nic
-from weft.topology.terms import Network
+from weft.topology.terms import Interface, Network
 from weft.topology.yaml12 import Path
 
 Complaints = Iterator[tuple[Path, str]]
@@ -45,14 +45,20 @@ def _nic(document: Document, nic: Nic) -> Iterator[tuple[str, str]]:
     if segment.mode != "bridged":
         what = f'a {kind} is on the wire itself, and segment "{nic.segment}" is {segment.mode}: only a bridged one is there'
         yield "attach", what
+    for what in unheld(document, nic.segment or ""):
+        yield "attach", f"{what}, which nothing holds a {kind} to: no flow sees its packets"
+
+
+def unheld(document: Document, name: str) -> Iterator[str]:
+    """What a segment is that only flows can make it."""
+    segment = document.spec.segments[name]
     for key, word, asked in (
         ("private", "private", segment.private),
         ("policy", "closed", segment.policy == "closed"),
         ("qinq", "of guests with tags of their own (qinq)", segment.qinq),
     ):
         if asked:
-            line = document.line("segments", nic.segment or "", key)
-            yield "attach", f'segment "{nic.segment}" is {word} (line {line}), which nothing holds a {kind} to: no flow sees its packets'
+            yield f'segment "{name}" is {word} (line {document.line("segments", name, key)})'
 
 
 def _too_many(document: Document) -> Complaints:
@@ -117,31 +123,65 @@ class Around:
 
     segments: Mapping[str, Segment]
     endpoints: Mapping[str, Endpoint]
-    hosts: Container[str]
+    hosts: Mapping[str, Host]
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Whose packets no flow sees: an endpoint of the file, or whoever gets a NIC in a segment out of a pool."""
+
+    said: str
+    who: str
+    segment: str
+    endpoint: str = ""
+    addresses: tuple[Interface, ...] = ()
+    """Empty: any."""
 
 
 def check_held(document: Document, policies: Iterable[Policy], around: Around, faults: Faults) -> None:
-    """Policies that a direct endpoint would have to be held to itself. (Services are on no bridged segment.)"""
-    bare = [endpoint for endpoint in around.endpoints.values() if endpoint.direct]
+    """Policies that what is unseen would have to be held to itself. (Services are on no bridged segment.)"""
+    unseen = list(_unseen(around))
     for (path, _), policy in zip(document.items("policies"), policies, strict=True):
-        for endpoint in bare:
-            if _means(policy.receiver, endpoint, around) and _meets(policy.sender, around):
-                faults.add((*path, "to"), f"nothing holds {_said(endpoint)} to it: no flow sees what it gets")
-            elif _means(policy.sender, endpoint, around) and _leaves(policy.receiver, around):
-                faults.add((*path, "from"), f"nothing holds {_said(endpoint)} to it: no flow sees what it sends")
+        for each in unseen:
+            if _means(policy.receiver, each, around) and _meets(policy.sender, around):
+                faults.add((*path, "to"), f"nothing holds {each.said} to it: no flow sees what {each.who} gets")
+            elif _means(policy.sender, each, around) and _leaves(policy.receiver, around):
+                faults.add((*path, "from"), f"nothing holds {each.said} to it: no flow sees what {each.who} sends")
+            elif key := _nameless(policy, each, around):
+                lacks = f'has no address that a switch could know it by: give segment "{each.segment}" subnets'
+                faults.add((*path, key), f"{key} {each.segment}: {each.said} {lacks}")
 
 
-def _said(endpoint: Endpoint) -> str:
-    kind = "a virtual function" if endpoint.attach == "vf" else "a macvtap"
-    return f'endpoint "{endpoint.name}", {kind} (line {endpoint.source.line}),'
+def _nameless(policy: Policy, unseen: Unseen, around: Around) -> str:
+    """Whether it is the sender or the receiver that a switch would have to know by an address, in a segment whose addresses nobody knows;
+    of endpoints that is found with all others (`weft.topology.check_policies`)."""
+    if unseen.endpoint or around.segments[unseen.segment].subnets:
+        return ""
+    met = [{around.endpoints[name].segment for name in party.endpoints or ()} for party in (policy.receiver, policy.sender)]
+    if policy.sender.segment == unseen.segment and unseen.segment in met[0]:
+        return "from"
+    behind = {*met[1], policy.sender.segment} - {None}
+    return "to" if policy.receiver.segment == unseen.segment and any(around.segments[name].mode == "nat" for name in behind if name) else ""
 
 
-def _means(party: Party, endpoint: Endpoint, around: Around) -> bool:
-    """Whether a party can be this endpoint. One without a known address can have any that is no hidden guest's."""
+def _unseen(around: Around) -> Iterator[Unseen]:
+    for each in around.endpoints.values():
+        if each.direct:
+            kind = "a virtual function" if each.attach == "vf" else "a macvtap"
+            said = f'endpoint "{each.name}", {kind} (line {each.source.line}),'
+            yield Unseen(said, "it", each.segment, each.name, each.addresses)
+    for host in around.hosts.values():
+        for pool in host.pools:
+            said = f'whoever gets a NIC out of the pool of "{pool.nic}" on host "{host.name}" (line {pool.source.line})'
+            yield from (Unseen(said, "such a guest", segment) for segment in pool.segments)
+
+
+def _means(party: Party, unseen: Unseen, around: Around) -> bool:
+    """Whether a party can be it. What has no known address can have any that is no hidden guest's."""
     if party.network is not None:
-        own = [interface.ip in party.network for interface in endpoint.addresses]
+        own = [interface.ip in party.network for interface in unseen.addresses]
         return any(own) if own else not _hidden(party.network, around)
-    return party.word == "any" or party.segment == endpoint.segment or endpoint.name in (party.endpoints or ())
+    return party.word == "any" or party.segment == unseen.segment or unseen.endpoint in (party.endpoints or ())
 
 
 def _meets(party: Party, around: Around) -> bool:

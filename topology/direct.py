@@ -1,6 +1,7 @@
 """Guests that hang on a NIC itself and in no bridge: by one of its virtual functions (SR-IOV), or by a macvtap on it."""
 
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from weft.topology.document import Document
 from weft.topology.names import digest
@@ -44,6 +45,27 @@ def numbers(document: Document) -> dict[Place, int]:
             chosen[guest, place] = next(free for step in range(card.vfs) if (free := (number + step) % card.vfs) not in taken)
             taken.add(chosen[guest, place])
     return chosen
+
+
+class PoolSpec(NamedTuple):
+    """A pool as the file says it."""
+
+    path: Path
+    host: str
+    kind: Literal["vf", "macvtap"]
+    nic: str
+    uplink: str
+    segments: tuple[str, ...]
+
+
+def pools(document: Document, host: str) -> Iterator[PoolSpec]:
+    spec = document.spec.hosts[host]
+    for nic, pf in spec.sriov.items():
+        if pf.pool:
+            yield PoolSpec(("hosts", host, "sriov", nic, "pool"), host, "vf", nic, pf.uplink, pf.pool)
+    for nic, given in spec.macvtap.items():
+        if given.pool:
+            yield PoolSpec(("hosts", host, "macvtap", nic, "pool"), host, "macvtap", nic, given.uplink, given.pool)
 
 
 def at(place: Place) -> Path:

@@ -177,6 +177,8 @@ class VfSpec:
     """Megabits a second that it may send; 0: any."""
     trusted: bool
     """May send from any MAC, and listen to all."""
+    link: str = "auto"
+    """What it hears of the cable: ``auto`` (the truth), ``up`` or ``down``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,17 @@ class MacvtapSpec:
     mode: str
     """``bridge``, ``vepa``, ``private`` or ``passthrough``."""
     mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class LowerSpec:
+    """What macvtaps of libvirt's are on: a NIC itself, or a VLAN of it. Key: ``lower/NAME``."""
+
+    name: str
+    nic: str
+    vlan: int
+    """0: it is the NIC itself."""
     mtu: int
 
 
@@ -241,12 +254,18 @@ class NetworkSpec:
 
     name: str
     segment: str
+    """Empty: its guests say by a portgroup which they are in."""
     xml: str
     """Its definition with our mark (`weft.topology.libvirt_xml`)."""
+    nic: str = ""
+    """NIC that its guests hang on themselves; empty: they are plugged into the bridge."""
+    lower: str = ""
+    """What their macvtaps are on, the NIC or a VLAN of it; empty with a NIC: they get its free virtual functions, whose addresses only the
+    agent knows, and adds to the definition."""
 
 
 LibvirtObject = LibvirtSpec | NetworkSpec
-DirectSpec = CardSpec | VfSpec | MacvtapSpec
+DirectSpec = CardSpec | VfSpec | MacvtapSpec | LowerSpec
 ServedSpec = ServiceSpec | HostWaySpec | DhcpSpec | MemberSpec | MonitorSpec
 Spec = BridgeSpec | UplinkSpec | TunnelSpec | EndpointSpec | DirectSpec | ServedSpec | LibvirtObject
 KINDS: Mapping[str, type[Any]] = {
@@ -260,6 +279,7 @@ KINDS: Mapping[str, type[Any]] = {
     "card": CardSpec,
     "vf": VfSpec,
     "macvtap": MacvtapSpec,
+    "lower": LowerSpec,
     "member": MemberSpec,
     "monitor": MonitorSpec,
     "libvirt": LibvirtSpec,

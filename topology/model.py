@@ -177,6 +177,16 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """What libvirt may give guests that the file does not name: free virtual functions of a NIC, or macvtaps on it."""
+
+    kind: Literal["vf", "macvtap"]
+    nic: str
+    segments: tuple[str, ...]
+    source: Source = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     name: str
     address: Interface | None
@@ -190,6 +200,8 @@ class Host:
     cards: Mapping[str, Card] = field(default_factory=dict)
     macvtap: Mapping[str, str] = field(default_factory=dict)
     """NICs in no bridge that carry macvtaps, and the physical network each is on."""
+    pools: tuple[Pool, ...] = ()
+    """For the guests of its libvirt."""
 
     @property
     def path(self) -> str:
@@ -238,6 +250,8 @@ class Endpoint:
     """Of a macvtap: ``bridge``, ``vepa``, ``private`` or ``passthrough``."""
     number: int = 0
     """Of a virtual function, among those of its NIC."""
+    link: str = ""
+    """Of a virtual function, what it hears of the cable: ``auto``, ``up`` or ``down``."""
     tap: str = ""
     """Who may open its tap and how, as ``OWNER:GROUP:multi`` with what is said of it; empty: root, one queue."""
 

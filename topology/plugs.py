@@ -43,6 +43,7 @@ class Plug:
     mode: str = ""
     number: int = 0
     tap: str = ""
+    link: str = ""
 
     @property
     def name(self) -> str:
@@ -65,12 +66,12 @@ def plugs(document: Document, segments: Mapping[str, Segment], lab: bool) -> Ite
 def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place: int, nic: Nic, number: int, lab: bool) -> Iterator[Plug]:
     spec, label, tap = document.spec, f"eth{place}", ""
     mac = nic.mac or names.mac(spec.fabric, f"{guest}.{label}")
-    port, via, mode = names.endpoint_port(guest, label), "", ""
+    port, via, mode, link = names.endpoint_port(guest, label), "", "", ""
     match nic.attach:
         case AttachPort():
             port = nic.attach.port
         case AttachVf():
-            port, via = "", nic.attach.vf
+            port, via, link = "", nic.attach.vf, nic.attach.link
         case AttachTap(tap=said):
             tap = tap_word(said.owner, said.group, said.multiqueue)
         case AttachMacvtap():
@@ -81,7 +82,7 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
         path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
         attach = _attach(nic, lab, libvirt_of(spec.hosts[host], lab) is not None)
-        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given, via, mode, number, tap)
+        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given, via, mode, number, tap, link)
 
 
 def tap_word(owner: str | None, group: str | None, multiqueue: bool) -> str:
@@ -141,4 +142,5 @@ def endpoint(document: Document, plug: Plug, addresses: tuple[Interface, ...]) -
         mode=plug.mode,
         number=plug.number,
         tap=plug.tap,
+        link=plug.link,
     )

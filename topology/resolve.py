@@ -1,6 +1,6 @@
 """From a document to the `Fabric`: everything checked, everything derived, every fault said at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from weft.topology import names
@@ -13,11 +13,13 @@ from weft.topology.check_libvirt import check_libvirt
 from weft.topology.check_names import check_names
 from weft.topology.check_outward import check_outward
 from weft.topology.check_policies import check_policies
+from weft.topology.check_pools import check_pools
 from weft.topology.check_segments import check_segments
 from weft.topology.check_services import check_services
 from weft.topology.check_traffic import check_traffic
+from weft.topology.direct import pools
 from weft.topology.document import Document, Faults
-from weft.topology.model import Card, Endpoint, Fabric, Guest, Host, Lab, Segment, Uplink
+from weft.topology.model import Card, Endpoint, Fabric, Guest, Host, Lab, Pool, Segment, Uplink
 from weft.topology.overlay import WIRE_MTU
 from weft.topology.plugs import endpoint, libvirt_of, plugs, same_macs
 from weft.topology.resolve_rules import (
@@ -50,6 +52,7 @@ def resolve(document: Document, lab: bool = False) -> Fabric:
     check_kinds(document, faults)
     check_libvirt(document, faults)
     check_direct(document, lab, faults)
+    check_pools(document, faults)
     refuse_unsupported(document, faults)
     hosts = _hosts(document, lab)
     segments = resolve_segments(document, hosts, faults)
@@ -93,8 +96,14 @@ def _hosts(document: Document, lab: bool) -> dict[str, Host]:
         libvirt = libvirt_of(spec, lab)
         cards = {nic: Card(nic, pf.vfs, pf.uplink) for nic, pf in spec.sriov.items()}
         macvtap = {nic: given.uplink for nic, given in spec.macvtap.items()}
-        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, document.source("hosts", name), libvirt, cards, macvtap)
+        source = document.source("hosts", name)
+        made[name] = Host(name, spec.address, spec.bridge, dpid, uplinks, source, libvirt, cards, macvtap, tuple(_pools(document, name)))
     return made
+
+
+def _pools(document: Document, host: str) -> Iterator[Pool]:
+    for pool in pools(document, host):
+        yield Pool(pool.kind, pool.nic, pool.segments, document.source(*pool.path))
 
 
 def _uplink(document: Document, host: str, name: str, lab: bool) -> Uplink:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from weft.topology import names
 from weft.topology.dhcp_rows import dhcp_rows
-from weft.topology.direct_rows import direct_rows
+from weft.topology.direct_rows import direct_rows, pool_rows
 from weft.topology.hostrow import (
     BridgeSpec,
     EndpointSpec,
@@ -51,6 +51,7 @@ def host_rows(fabric: Fabric) -> dict[str, dict[str, Spec]]:
         row |= _members(fabric, host)
         row |= _monitors(fabric, host)
         row |= _libvirt(fabric, host)
+        row |= pool_rows(fabric, host)
         rows[name] = row
     return rows
 
@@ -59,6 +60,11 @@ def published(fabric: Fabric, host: Host) -> dict[str, Segment]:
     """The segments that a host's libvirt has as networks, by the names of those."""
     wired = [segment for segment in fabric.segments.values() if host.libvirt is not None and host.wired_to(segment)]
     return {network_name(fabric.name, segment.name): segment for segment in wired}
+
+
+def network_keys(fabric: Fabric, host: Host) -> list[str]:
+    """In its row, all networks that a host's libvirt should have, and what macvtaps of its pools are on."""
+    return [*(f"network/{name}" for name in published(fabric, host)), *(key for key, _ in pool_rows(fabric, host))]
 
 
 def _libvirt(fabric: Fabric, host: Host) -> Iterator[Row]:

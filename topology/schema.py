@@ -91,14 +91,18 @@ class Uplink(Strict):
 
 
 class Pf(Strict):
-    """A NIC whose virtual functions are given to guests."""
+    """A NIC whose virtual functions are given to guests. `pool`: segments whose guests may get a free one from libvirt."""
 
     vfs: s.VfCount
     uplink: StrictStr
+    pool: tuple[StrictStr, ...] = ()
 
 
 class MacvtapNic(Strict):
+    """A NIC that carries macvtaps. `pool`: segments whose guests may get one from libvirt."""
+
     uplink: StrictStr
+    pool: tuple[StrictStr, ...] = ()
 
 
 class Host(Strict):
@@ -136,7 +140,10 @@ class AttachTap(Strict):
 
 
 class AttachVf(Strict):
+    """`link`: what the function hears of the cable: the truth (auto), or that it is up or down whatever that is."""
+
     vf: StrictStr
+    link: Literal["auto", "up", "down"] = "auto"
 
 
 class AttachMacvtap(Strict):

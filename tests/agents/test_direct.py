@@ -171,3 +171,16 @@ def test_a_function_whose_interface_is_free_starts_anew_to_see_its_mac(host: Hos
         function(host, number, netdev=f"nic1v{number}")
     (done,) = [action.step for action in host.converge(wanted(FAST)) if isinstance(action.step, s.SetFunction)]
     assert done.rebind
+
+
+def test_a_function_hears_of_the_cable_what_the_file_says_and_of_nobody_the_truth(host: Host) -> None:
+    rows = wanted(FAST.replace("vf: nic1", "vf: nic1, link: down"))
+    host.converge(rows)
+    (own,) = [function for function in host.functions["nic1"] if function.mac == rows["vf/fast.eth0"].mac]  # type: ignore[union-attr]
+    assert own.link == "down"
+    function(host, own.number, link="up")
+    assert reasons(host, rows)["vf/fast.eth0"] == ("waiting", f"nic1 VF {own.number} is not set yet: link")
+    host.converge(rows)
+    assert host.functions["nic1"][own.number].link == "down"
+    host.converge(wanted(""))
+    assert {function.link for function in host.functions["nic1"]} == {"auto"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weft.agents.observed import Link
-from weft.agents.sriov import Sriov
+from weft.agents.sriov import Sriov, _as_netlink, _settings
 from weft.agents.steps import SetFunction, SetFunctions
 from weft.topology.errors import WeftError
 
@@ -18,11 +18,14 @@ class Held:
 
     def __init__(self) -> None:
         self.told: dict[int, dict[str, Any]] = {}
+        self.refused: set[str] = set()
 
     def read(self, nic: str) -> Mapping[int, Mapping[str, Any]]:
         return self.told
 
     def write(self, nic: str, number: int, name: str, value: str | int) -> None:
+        if name in self.refused:
+            raise WeftError(f"{nic} does not set {name} {value} of its virtual function {number}: Operation not supported")
         self.told.setdefault(number, {})[name] = value
 
 
@@ -116,3 +119,30 @@ def test_settings_are_written_and_the_driver_starts_anew(tree: Tree) -> None:
     Sriov(tree.root, held).apply(SetFunction("eth0", 0, (("mac", "0a:00:00:00:00:03"), ("vlan", 5)), rebind=True))
     assert held.told == {0: {"mac": "0a:00:00:00:00:03", "vlan": 5}}
     assert [(tree.root / "bus/pci/drivers/igbvf" / name).read_text() for name in ("unbind", "bind")] == ["0000:01:10.0"] * 2
+
+
+def test_what_a_driver_does_not_do_is_one_line_and_the_rest_is_set(tree: Tree) -> None:
+    held = Held()
+    held.refused = {"link"}
+    with pytest.raises(WeftError, match=r"^eth0 does not set link down of its virtual function 1: Operation not supported$"):
+        Sriov(tree.root, held).apply(SetFunction("eth0", 1, (("link", "down"), ("vlan", 5))))
+    assert held.told == {1: {"vlan": 5}}
+
+
+class Info:
+    """A function as netlink tells it."""
+
+    def __init__(self, **told: Any) -> None:
+        self.told = told
+
+    def get_attr(self, name: str) -> Any:
+        return self.told.get(name)
+
+
+def test_the_state_of_its_link_is_read_and_written_in_the_kernels_numbers() -> None:
+    mac = {"vf": 3, "mac": "0a:00:00:00:00:01"}
+    for link in ("auto", "up", "down"):
+        told = Info(IFLA_VF_MAC=mac, IFLA_VF_LINK_STATE={"vf": 3, **_as_netlink("link", link)})
+        number, held = _settings(told)
+        assert (number, held["link"]) == (3, link)
+    assert _settings(Info(IFLA_VF_MAC=mac))[1]["link"] == "auto"

@@ -123,6 +123,12 @@ class Hypervisor:
         self._daemon.wait()
         end(self.folder / "virtlogd.pid")
 
+    def sees(self, script: str) -> None:
+        """Runs a script in libvirtd's own namespaces: nobody else sees what it mounts."""
+        assert self._daemon is not None
+        space = f"/proc/{self._daemon.pid}/ns"
+        subprocess.run(("nsenter", f"--mount={space}/mnt", f"--net={space}/net", "--", "bash", "-euc", script), check=True)
+
     def virsh(self, *words: str, ok: bool = True) -> str:
         done = subprocess.run(("virsh", "-c", self.uri, *words), capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 or not ok, f"virsh {' '.join(words)}: {done.stderr}"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.topology.sound import SOUND, fabric, faults
 from weft.topology.hostrow import LibvirtSpec, NetworkSpec
-from weft.topology.libvirt_xml import bridge_network, mark_of, same
+from weft.topology.libvirt_xml import Mark, bridge_network, mark_of, same
 from weft.topology.rows import host_rows
 
 PLUGGED = SOUND.replace("kvm2: {", "kvm2: {libvirt: qemu:///system, ").replace("ip: 10.0.9.5", "attach: libvirt, ip: 10.0.9.5")
@@ -69,7 +69,7 @@ LIBVIRTS = """
 def test_a_definition_is_the_same_whatever_libvirt_adds_to_it() -> None:
     meant = bridge_network("shop", "db", "br-weft")
     assert same(meant, LIBVIRTS)
-    assert mark_of(LIBVIRTS) == mark_of(meant) == ("shop", "db")
+    assert mark_of(LIBVIRTS) == mark_of(meant) == Mark("shop", "db")
     for was, now in (("br-weft", "br0"), ("profileid='db'", "profileid='lan'"), ("<forward mode='bridge'/>", ""), ('fabric="shop"', "")):
         assert not same(meant, LIBVIRTS.replace(was, now))
     assert not same(meant, LIBVIRTS.replace("</network>", "<vlan><tag id='5'/></vlan></network>"))
