@@ -98,6 +98,10 @@ class Hypervisor:
     def uri(self) -> str:
         return f"qemu+unix:///system?socket={self.folder}/run-libvirt/libvirt-sock"
 
+    @property
+    def runs(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
+
     def start(self) -> None:
         self.launch()
         self.ready()
@@ -149,7 +153,7 @@ class Hypervisor:
 
     def stop(self) -> None:
         """Ends its guests and what it started, by their ids."""
-        if self._daemon is not None and self._daemon.poll() is None:
+        if self._daemon is not None and self.runs:
             self._daemon.kill()
             self._daemon.wait()
         for file in (*self.folder.glob("run-libvirt/qemu/*.pid"), self.folder / "virtlogd.pid"):
