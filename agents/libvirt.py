@@ -77,6 +77,8 @@ class Libvirt:
         self._connection: Any = None
         self._stale = True
         self._last = Virt()
+        self._ran: frozenset[str] = frozenset()
+        """Guests that were seen running here, by uuid: of two paused ones of one uuid, on two hosts, the one that is about to leave."""
         self._running: asyncio.Future[Any] | None = None
 
     async def look(self, uri: str | None, thorough: bool) -> Virt | None:
@@ -147,7 +149,8 @@ class Libvirt:
         self._stale = False  # what is said from now on is news
         with said_plainly(f"libvirt at {self._uri}"):
             networks = {network.name(): it for network in connection.listAllNetworks() if (it := _network(network))}
-            domains = {domain.UUIDString(): found for domain in connection.listAllDomains() if (found := _domain(domain))}
+            domains = {uuid: known for each in connection.listAllDomains() if (known := _domain(each, (uuid := each.UUIDString()) in self._ran))}
+        self._ran = frozenset(uuid for uuid, found in domains.items() if found.running or (found.alive and uuid in self._ran))
         return Virt("", networks, domains)
 
     def _do(self, step: s.LibvirtStep) -> None:
@@ -198,10 +201,11 @@ def _network(network: Any) -> Network | None:
         raise
 
 
-def _domain(domain: Any) -> Domain | None:
+def _domain(domain: Any, ran: bool) -> Domain | None:
+    """None: it went meanwhile."""
     libvirt = library()
     try:
-        state, _ = domain.state()
+        state, why = domain.state()
         text = domain.XMLDesc(0)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
@@ -209,7 +213,8 @@ def _domain(domain: Any) -> Domain | None:
         raise
     sources = ET.fromstring(text).findall("devices/interface/source")
     networks = frozenset(source.get("network", "") for source in sources) - {""}
-    return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks)
+    left = ran and (state, why) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+    return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks, left)
 
 
 def _ours(connection: Any, name: str) -> Any:

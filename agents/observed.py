@@ -144,6 +144,8 @@ class Domain:
     """There is a process of it."""
     networks: frozenset[str] = frozenset()
     """Those that it is plugged into."""
+    left: bool = False
+    """It ran here, and stopped to go on at another host: what is for it is for there from now on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def strangers(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[Port]:
 
 
 def stranger_states(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[tuple[str, str]]:
-    """By ``stranger/PORT``: state and reason, segment and MAC; of a guest of libvirt its name, and whether it runs."""
+    """By ``stranger/PORT``: state and reason, segment and MAC; of a guest of libvirt its name, whether it runs, and whether it left."""
     for port in strangers(wanted, seen):
         state, reason = "wired", ""
         if not MAC.fullmatch(port.attached_mac):
@@ -36,7 +36,9 @@ def stranger_states(wanted: Mapping[str, Spec], seen: Observed) -> Iterator[tupl
         said: dict[str, object] = {"state": state, "reason": reason, "segment": port.profile, "mac": mac}
         domain = seen.virt.domains.get(port.vm) if seen.virt else None
         if domain:
-            said |= {"guest": domain.name, "runs": domain.running}
+            said |= {"guest": domain.name, "runs": domain.running} | ({"left": True} if domain.left else {})
+        elif seen.virt and port.vm:
+            said["runs"] = False  # libvirt adds the port first: one that comes from another host runs there until libvirt says otherwise
         yield f"stranger/{port.name}", json.dumps(said, separators=(",", ":"))
 
 
