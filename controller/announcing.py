@@ -8,12 +8,13 @@ Source: RFC 5227, 2.3 (twice, two seconds apart) and 3 (why a request); RFC 4861
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
+from typing import Protocol
 
 from weft.apps.fields import ARP, IPV6
 from weft.apps.flow import mac_number
 from weft.controller import wire
 from weft.controller.membership import checksum
-from weft.controller.snooping import Switch
+from weft.controller.snooping import Synced
 from weft.topology.model import Endpoint
 from weft.topology.names import link_local
 from weft.topology.terms import Address
@@ -24,6 +25,23 @@ TABLE = 0xFFFFFFF9
 """OFPP_TABLE: through the pipeline from its first table, as what comes in by a port does."""
 BROADCAST = b"\xff" * 6
 ADVERTISEMENT, OVERRIDE, TARGET_LLADDR, ICMPV6, MOST_HOPS = 136, 0x20000000, 2, 58, 255
+
+
+class Line(Protocol):
+    """What is asked of a switch's connection."""
+
+    version: int
+    ports: dict[str, int]
+
+    def xid(self) -> int: ...
+    def write(self, data: bytes) -> None: ...
+
+
+class Switch(Protocol):
+    @property
+    def connection(self) -> Line: ...
+    @property
+    def state(self) -> Synced: ...
 
 
 class Announcer:

@@ -148,6 +148,11 @@ class Hypervisor:
     def console(self, name: str) -> str:
         return (self.folder.parent / f"{name}.console").read_text(errors="replace")
 
+    def beats(self, name: str) -> bool:
+        """Whether a guest's own kernel goes on."""
+        before = self.console(name).count("beat")
+        return until(lambda: self.console(name).count("beat") > before + 1, 10)
+
     def qemu(self, name: str) -> int:
         return int((self.folder / f"run-libvirt/qemu/{name}.pid").read_text())
 

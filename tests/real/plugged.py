@@ -28,6 +28,7 @@ guests:
   vm2: {{host: kvm2, nics: [{{segment: db, ip: 10.0.9.22, mac: "52:54:00:00:00:02", attach: libvirt}}]}}
 """
 MAC1, MAC2, STRANGER = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
+MACS = {"vm1": MAC1, "vm2": MAC2}
 NETWORKS = ("db", "office", "lan")
 SAYS = {
     "vm1": f"ip.{MAC1}=10.0.9.21/24 ip.{STRANGER}=10.0.8.23/24,10.0.7.23/24 reach=10.0.9.22",
@@ -65,11 +66,20 @@ class Plugged:
         return {f"{self.lab.fabric}-{name}" for name in NETWORKS}
 
     def with_defined(self) -> None:
-        """Each guest is known to its libvirt."""
+        """Each guest is known to its libvirt, and to no other."""
         self.with_libvirt()
-        for each, name, mac in ((self.one, "vm1", MAC1), (self.two, "vm2", MAC2)):
-            if name not in each.virsh("list", "--all", "--name").split():
-                each.define(name, {mac: f"{self.lab.fabric}-db"}, SAYS[name])
+        self.give("vm1", self.one)
+        self.give("vm2", self.two)
+
+    def give(self, name: str, to: Hypervisor) -> None:
+        """A guest is known to one libvirt alone: one that a test left elsewhere is ended."""
+        for each in self.both:
+            known = name in each.virsh("list", "--all", "--name").split()
+            if each is not to and known:
+                each.virsh("destroy", name, ok=False)
+                each.virsh("undefine", name, ok=False)
+            elif each is to and not known:
+                each.define(name, {MACS[name]: f"{self.lab.fabric}-db"}, SAYS[name])
 
     def with_guests(self) -> None:
         """Both guests run, and answer."""
