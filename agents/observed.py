@@ -117,6 +117,8 @@ class Port:
     """MAC of the member of a bond that carries what is not spread."""
     vm: str = ""
     """``external_ids:vm-id``: uuid of the guest behind it, as libvirt writes it."""
+    pin: str = ""
+    """``external_ids:iface-id``: of its NIC, as the guest's definition says it or libvirt made it up."""
 
     def holds(self, nic: str) -> bool:
         return nic == self.name or any(member.name == nic for member in self.members)

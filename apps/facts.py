@@ -43,6 +43,8 @@ class Stranger:
     """False: its guest comes from another host and is not there yet, or is about to go."""
     left: bool = False
     """Its guest ran here and stopped, to go on at another host."""
+    pin: str = ""
+    """The interface id that libvirt has its NIC by."""
 
     @property
     def claim(self) -> int:
@@ -101,7 +103,7 @@ def _uplink(state: Mapping[str, Any]) -> UplinkFact | None:
 
 def _stranger(host: str, port: str, state: Mapping[str, str]) -> Iterator[Stranger]:
     if state.get("mac") and state.get("segment"):
-        yield Stranger(host, port, state["segment"], state["mac"], bool(state.get("runs", True)), bool(state.get("left")))
+        yield Stranger(host, port, state["segment"], state["mac"], bool(state.get("runs", True)), bool(state.get("left")), state.get("pin", ""))
 
 
 def supposed(fabric: Fabric) -> Facts:

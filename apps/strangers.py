@@ -1,7 +1,7 @@
 """Ports that the file does not name, as hosts report them: who is behind them, and where.
 
-A guest of the file that libvirt plugs in is known by its MAC, on whatever host it runs. All others are endpoints of the segment that their
-port says: their MAC is known, their addresses are not.
+A guest of the file that libvirt plugs in is known by its MAC, and by its interface id where the file says one, on whatever host it runs.
+All others are endpoints of the segment that their port says: their MAC is known, their addresses are not.
 
 A guest that moves has a port on two hosts for a while. It is where it runs; from the moment that it stops there it is where it will go on,
 so that what is sent to it meanwhile waits in its port. What it may send there is laid before (`coming`).
@@ -38,6 +38,7 @@ def placed(fabric: Fabric, facts: Facts) -> Fabric:
     moved = {}
     for name, endpoint in fabric.endpoints.items():
         ports = seen.get((endpoint.segment, endpoint.mac), []) if endpoint.attach == "libvirt" else []
+        ports = [port for port in ports if endpoint.pin in ("", port.pin)]
         if ports:
             here = max(ports, key=lambda port: (port.claim, port.host == endpoint.host))
             moved[name] = replace(endpoint, host=here.host, port=here.port)
@@ -48,6 +49,8 @@ def coming(there: Mapping[tuple[str, str], Endpoint], facts: Facts) -> Iterator[
     """Guests at ports that they do not use yet, since they are still on another host. `there`: who is where, by segment and MAC."""
     for stranger in facts.strangers:
         endpoint = there.get((stranger.segment, stranger.mac))
+        if endpoint is not None and endpoint.pin not in ("", stranger.pin):
+            continue
         if endpoint is not None and endpoint.attach in ("libvirt", "stranger") and stranger.claim == 1 and stranger.host != endpoint.host:
             yield replace(endpoint, host=stranger.host, port=stranger.port)
 

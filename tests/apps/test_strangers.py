@@ -134,6 +134,20 @@ def test_a_guest_that_moves_is_where_it_runs_and_its_announcement_gets_through()
     assert set(world.send("vm.eth0", announced).to) >= {"one.eth0", "two.eth0"}
 
 
+PIN = "6e8e1c2a-0d4f-4c39-9a57-2f1b0c7d9e11"
+
+
+def test_of_two_ports_with_one_mac_a_guest_is_the_one_with_its_interface_id() -> None:
+    mine, other = Stranger("kvm2", "vnet0", "db", VM, pin=PIN), Stranger("kvm1", "vnet3", "db", VM, pin=PIN.replace("6", "7"))
+    made, *_ = compiled(mine, other)
+    vm = replace(made.endpoints["vm.eth0"], pin=PIN)
+    made = replace(made, endpoints={**made.endpoints, "vm.eth0": vm})
+    known = replace(facts(made), strangers=(mine, other))
+    world = World(made, Compiler().compile(made, known), known)
+    assert world.stations["vm.eth0"].place == ("kvm2/br-weft", "vnet0")
+    assert not any("vnet3" in flow_text(flow) for program in Compiler().compile(made, known).values() for flow in program.flows())
+
+
 STOPPED = Stranger("kvm1", "vnet3", "db", VM, runs=False, left=True)
 WAITING = Stranger("kvm2", "vnet0", "db", VM, runs=False)
 

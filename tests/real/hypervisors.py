@@ -63,7 +63,8 @@ DOMAIN = """
   </devices>
 </domain>
 """
-NIC = "<interface type='network'><mac address='{mac}'/><source network='{network}'/><model type='virtio'/></interface>"
+NIC = "<interface type='network'><mac address='{mac}'/><source network='{network}'/>{pin}<model type='virtio'/></interface>"
+PIN = "<virtualport><parameters interfaceid='{pin}'/></virtualport>"
 PATIENCE = 60.0
 
 
@@ -136,9 +137,10 @@ class Hypervisor:
         """Those that run and start with libvirt."""
         return set(self.virsh("net-list", "--autostart", "--name").split())
 
-    def define(self, name: str, nics: Mapping[str, str], says: str) -> None:
-        """A guest with a NIC for each MAC, plugged into that network, and these words on its kernel's command line."""
-        plugs = "".join(NIC.format(mac=mac, network=network) for mac, network in nics.items())
+    def define(self, name: str, nics: Mapping[str, str], says: str, pin: str = "") -> None:
+        """A guest with a NIC for each MAC, plugged into that network, with that interface id, and these words on its kernel's command line."""
+        pinned = PIN.format(pin=pin) if pin else ""
+        plugs = "".join(NIC.format(mac=mac, network=network, pin=pinned) for mac, network in nics.items())
         console = self.folder.parent / f"{name}.console"
         console.touch()
         file = self.folder / f"{name}.xml"

@@ -25,9 +25,11 @@ guests:
   ns1: {{host: kvm1, nics: [{{segment: db, ip: 10.0.9.11}}, {{segment: office, ip: 10.0.8.11}}]}}
   ns2: {{host: kvm2, nics: [{{segment: db, ip: 10.0.9.12}}, {{segment: office, ip: 10.0.8.12}}, {{segment: lan, ip: 10.0.7.12}}]}}
   vm1: {{host: kvm1, nics: [{{segment: db, ip: 10.0.9.21, mac: "52:54:00:00:00:01", attach: libvirt}}]}}
-  vm2: {{host: kvm2, nics: [{{segment: db, ip: 10.0.9.22, mac: "52:54:00:00:00:02", attach: libvirt}}]}}
+  vm2: {{host: kvm2, nics: [{{segment: db, ip: 10.0.9.22, mac: "52:54:00:00:00:02", attach: {{libvirt: {{interfaceid: {pin}}}}}}}]}}
 """
 MAC1, MAC2, STRANGER = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
+PIN2 = "6e8e1c2a-0d4f-4c39-9a57-2f1b0c7d9e11"
+"""The interface id of vm2's NIC, which it is known by."""
 MACS = {"vm1": MAC1, "vm2": MAC2}
 NETWORKS = ("db", "office", "lan")
 SAYS = {
@@ -79,7 +81,7 @@ class Plugged:
                 each.virsh("destroy", name, ok=False)
                 each.virsh("undefine", name, ok=False)
             elif each is to and not known:
-                each.define(name, {MACS[name]: f"{self.lab.fabric}-db"}, SAYS[name])
+                each.define(name, {MACS[name]: f"{self.lab.fabric}-db"}, SAYS[name], PIN2 if name == "vm2" else "")
 
     def with_guests(self) -> None:
         """Both guests run, and answer."""
@@ -127,7 +129,7 @@ def plugged(name: str, text: str = FABRIC) -> Iterator[Plugged]:
     folder = Path(tempfile.mkdtemp(prefix="lvg."))
     with hypervisors(folder, name, "kvm1", "kvm2") as at:
         file = folder / f"{name}.yaml"
-        file.write_text(text.format(name=name, kvm1=at["kvm1"].uri, kvm2=at["kvm2"].uri))
+        file.write_text(text.format(name=name, pin=PIN2, kvm1=at["kvm1"].uri, kvm2=at["kvm2"].uri))
         with lab(file, name) as here:
             try:
                 yield Plugged(here, at)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.real.hypervisors import until
 from tests.real.labs import weft
-from tests.real.plugged import MAC1, STRANGER, Plugged, plugged
+from tests.real.plugged import MAC1, MAC2, PIN2, SAYS, STRANGER, Plugged, plugged
 
 pytestmark = pytest.mark.real
 
@@ -42,6 +42,19 @@ def test_guests_on_two_hosts_reach_each_other_and_others(guests: Plugged) -> Non
     guests.reaches("ns2", "10.0.9.21")
     assert until(lambda: {"reached 10.0.9.21", "reached 10.0.9.11"} <= set(guests.two.console("vm2").replace("\r", "").split("\n")), 20)
     assert until(lambda: "reached 10.0.9.22" in guests.one.console("vm1"), 20)
+
+
+def test_a_guest_whose_interface_id_the_file_says_is_no_other_with_its_mac(guests: Plugged) -> None:
+    assert PIN2 in guests.two.virsh("dumpxml", "vm2")
+    guests.two.virsh("destroy", "vm2")
+    guests.becomes("vm2.eth0", "waiting", "guest vm2 is not started")
+    guests.two.virsh("undefine", "vm2")
+    guests.two.define("vm2", {MAC2: f"{NAME}-db"}, SAYS["vm2"], PIN2.replace("6", "7"))
+    guests.two.virsh("start", "vm2")
+    guests.becomes("vm2.eth0", "waiting", f"guest vm2 has no NIC with interface id {PIN2}")
+    assert not guests.lab.pings("ns2", "10.0.9.22")
+    guests.two.virsh("destroy", "vm2")
+    guests.two.virsh("undefine", "vm2")
 
 
 def test_virsh_plugs_a_nic_that_the_file_does_not_name_in_and_moves_it_to_another_segment(guests: Plugged) -> None:

