@@ -77,6 +77,8 @@ class Libvirt:
         self._connection: Any = None
         self._stale = True
         self._last = Virt()
+        self._ran: frozenset[str] = frozenset()
+        """Guests that were seen running here, by uuid: of two paused ones of one uuid, on two hosts, the one that is about to leave."""
         self._running: asyncio.Future[Any] | None = None
 
     async def look(self, uri: str | None, thorough: bool) -> Virt | None:
@@ -147,7 +149,8 @@ class Libvirt:
         self._stale = False  # what is said from now on is news
         with said_plainly(f"libvirt at {self._uri}"):
             networks = {network.name(): it for network in connection.listAllNetworks() if (it := _network(network))}
-            domains = {domain.UUIDString(): found for domain in connection.listAllDomains() if (found := _domain(domain))}
+            domains = {uuid: known for each in connection.listAllDomains() if (known := _domain(each, (uuid := each.UUIDString()) in self._ran))}
+        self._ran = frozenset(uuid for uuid, found in domains.items() if found.running or (found.alive and uuid in self._ran))
         return Virt("", networks, domains)
 
     def _do(self, step: s.LibvirtStep) -> None:
@@ -214,10 +217,11 @@ def _addresses(element: ET.Element, path: str) -> Iterator[str]:
             yield f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
 
 
-def _domain(domain: Any) -> Domain | None:
+def _domain(domain: Any, ran: bool) -> Domain | None:
+    """None: it went meanwhile."""
     libvirt = library()
     try:
-        state, _ = domain.state()
+        state, why = domain.state()
         text = domain.XMLDesc(0)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
@@ -225,8 +229,10 @@ def _domain(domain: Any) -> Domain | None:
         raise
     root = ET.fromstring(text)
     networks = frozenset(source.get("network", "") for source in root.findall("devices/interface/source")) - {""}
-    functions = {pci for kind in ("interface", "hostdev") for pci in _addresses(root, f"devices/{kind}/source/address")}
-    return Domain(domain.name(), state == libvirt.VIR_DOMAIN_RUNNING, bool(domain.isActive()), networks, frozenset(functions))
+    functions = frozenset(pci for kind in ("interface", "hostdev") for pci in _addresses(root, f"devices/{kind}/source/address"))
+    running = state == libvirt.VIR_DOMAIN_RUNNING
+    left = ran and (state, why) == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+    return Domain(domain.name(), running, bool(domain.isActive()), networks, functions, left)
 
 
 def _ours(connection: Any, name: str) -> Any:

@@ -117,6 +117,8 @@ class Port:
     """MAC of the member of a bond that carries what is not spread."""
     vm: str = ""
     """``external_ids:vm-id``: uuid of the guest behind it, as libvirt writes it."""
+    pin: str = ""
+    """``external_ids:iface-id``: of its NIC, as the guest's definition says it or libvirt made it up."""
 
     def holds(self, nic: str) -> bool:
         return nic == self.name or any(member.name == nic for member in self.members)
@@ -148,6 +150,8 @@ class Domain:
     """Those that it is plugged into."""
     functions: frozenset[str] = frozenset()
     """PCI addresses of what it has of the host's devices."""
+    left: bool = False
+    """It ran here, and stopped to go on at another host: what is for it is for there from now on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,9 @@ class Switch:
             tuple(sorted(interface["cfm_remote_mpids"])),
         )
         common = (row["name"], bridge, ours, kind, interface["options"], interface["ofport"], interface["error"] or "", *said, health)
-        vm = ids.get("vm-id", "")
+        vm, pin = ids.get("vm-id", ""), ids.get("iface-id", "").lower()
         if kind or (len(interfaces) == 1 and interface["name"] == row["name"]):
-            return Port(*common, members=(member(interface),) if not kind else (), vm=vm)
+            return Port(*common, members=(member(interface),) if not kind else (), vm=vm, pin=pin)
         return Port(*common, bond_mode(row), tuple(sorted(map(member, interfaces), key=attrgetter("name"))), row["bond_active_slave"] or "")
 
     def partners(self, port: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ CLAIM = 200
 
 def parts(here: View) -> Iterator[Part]:
     for site in here.inhabited:
-        if not any(is_unproven(endpoint) for endpoint in site.local):
+        if not any(is_unproven(endpoint) for endpoint in (*site.local, *site.coming)):
             continue
         yield Part(("claim", site.segment.name), of_gateway, (site.segment,))
         for endpoint in (*site.local, *(endpoint for endpoint, _ in site.remote)):

@@ -33,7 +33,7 @@ from weft.apps.facts import Facts
 from weft.apps.flow import Flow, Group, Identity, Meter, Program
 from weft.apps.parties import Law
 from weft.apps.pipeline import GUEST
-from weft.apps.strangers import placed, strangers
+from weft.apps.strangers import coming, placed, strangers
 from weft.apps.text import flow_text
 from weft.apps.view import Part, Site, Unit, View, Way, view
 from weft.topology import names
@@ -65,10 +65,12 @@ class Compiler:
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
         for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)
+        there = {(endpoint.segment, endpoint.mac): endpoint for found in members.values() for endpoint in found}
+        soon = tuple(coming(there, facts))
         self._law = law = Law(fabric, facts, self._law)
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():
-            here = view(fabric, host, facts, members, law)
+            here = view(fabric, host, facts, members, law, soon)
             made = chain.from_iterable(parts(here) for parts in INTEGRATION_PARTS)
             programs[host.dpid] = replace(self._program(host.name, made), fragments=True)
             for number, name in enumerate(sorted(host.uplinks)):
@@ -140,6 +142,8 @@ def _segment(site: Site) -> Iterator[Part]:
             yield Part(("guard", endpoint.name), admit.wire_guard, (endpoint, segment, patch))
     if segment.served:
         yield Part(("service", segment.name), service, (segment, names.service_port(segment.name)))
+    for endpoint in site.coming:
+        yield Part(("admit", endpoint.name), admit.guest, (endpoint, segment))
     for endpoint in site.local:
         yield Part(("admit", endpoint.name), admit.guest, (endpoint, segment))
         yield Part(("reach", endpoint.name), known, (endpoint, segment, Way(endpoint.port, GUEST)))

@@ -41,6 +41,15 @@ class Stranger:
     mac: str
     runs: bool = True
     """False: its guest comes from another host and is not there yet, or is about to go."""
+    left: bool = False
+    """Its guest ran here and stopped, to go on at another host."""
+    pin: str = ""
+    """The interface id that libvirt has its NIC by."""
+
+    @property
+    def claim(self) -> int:
+        """Of ports of one guest the highest is where it is: where it runs; between two hosts where it will run."""
+        return 2 if self.runs else 0 if self.left else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ def _uplink(state: Mapping[str, Any]) -> UplinkFact | None:
 
 def _stranger(host: str, port: str, state: Mapping[str, str]) -> Iterator[Stranger]:
     if state.get("mac") and state.get("segment"):
-        yield Stranger(host, port, state["segment"], state["mac"], bool(state.get("runs", True)))
+        yield Stranger(host, port, state["segment"], state["mac"], bool(state.get("runs", True)), bool(state.get("left")), state.get("pin", ""))
 
 
 def supposed(fabric: Fabric) -> Facts:

@@ -1,8 +1,9 @@
 """Who has this address: ARP and ND for what the model knows go to the owner alone, and to the gateway only from its own host.
 
 A question for a known guest's address has its receiver rewritten to the owner's MAC and goes on as unicast; nothing is crafted in
-flows, the owner answers itself. A question for the gateway goes to the service port of the asker's host, and so does all traffic for
-its MAC where the segment is isolated; elsewhere that is routed (`weft.apps.routing`).
+flows, the owner answers itself. What the owner asks for its own address is an announcement (RFC 5227, 2.3), which all get. A question
+for the gateway goes to the service port of the asker's host, and so does all traffic for its MAC where the segment is isolated;
+elsewhere that is routed (`weft.apps.routing`).
 """
 
 from ipaddress import IPv4Address
@@ -13,7 +14,7 @@ from weft.topology.model import Endpoint, Segment
 from weft.topology.names import link_local
 from weft.topology.terms import Address
 
-GATEWAY, OWNER, TRAFFIC = 120, 110, 100
+GATEWAY, ANNOUNCED, OWNER, TRAFFIC = 120, 115, 110, 100
 
 
 def question(address: Address) -> dict[str, Given]:
@@ -24,14 +25,16 @@ def question(address: Address) -> dict[str, Given]:
 
 
 def owner(endpoint: Endpoint, segment: Segment) -> tuple[Flow, ...]:
-    """On every host with members: questions for an endpoint's addresses become unicast to it."""
+    """On every host with members: questions for an endpoint's addresses become unicast to it, its announcements go to all."""
     addresses: list[Address] = [address.ip for address in endpoint.addresses]
     if any(address.version == 6 for address in addresses):
         addresses.append(link_local(endpoint.mac))
     to_owner = (Set("eth_dst", mac_number(endpoint.mac)), Goto(BALANCE.number))
-    return tuple(
-        SERVE.flow(OWNER, match(**held((SEGMENT, segment.id)), **question(address)), *to_owner, why=(endpoint.path, segment.path))
-        for address in addresses
+    here, why = held((SEGMENT, segment.id)), (endpoint.path, segment.path)
+    announced = (address for address in addresses if address.version == 4)
+    return (
+        *(SERVE.flow(OWNER, match(**here, **question(address)), *to_owner, why=why) for address in addresses),
+        *(SERVE.flow(ANNOUNCED, match(**here, **question(a), arp_spa=a), Goto(BALANCE.number), why=why) for a in announced),
     )
 
 

@@ -101,7 +101,7 @@ GROUPS: tuple[Terms, ...] = (
 
 def parts(here: View) -> Iterator[Part]:
     law = here.law
-    local = [(endpoint, site.segment) for site in here.inhabited for endpoint in site.local if law.follows(endpoint)]
+    local = [(endpoint, site.segment) for site in here.inhabited for endpoint in (*site.local, *site.coming) if law.follows(endpoint)]
     if not local:
         return
     yield Part(("following",), following)

@@ -1,10 +1,13 @@
 """Ports that the file does not name, as hosts report them: who is behind them, and where.
 
-A guest of the file that libvirt plugs in is known by its MAC, on whatever host it runs. All others are endpoints of the segment that their
-port says: their MAC is known, their addresses are not. A guest that moves has a port on two hosts for a while, and is where it runs.
+A guest of the file that libvirt plugs in is known by its MAC, and by its interface id where the file says one, on whatever host it runs.
+All others are endpoints of the segment that their port says: their MAC is known, their addresses are not.
+
+A guest that moves has a port on two hosts for a while. It is where it runs; from the moment that it stops there it is where it will go on,
+so that what is sent to it meanwhile waits in its port. What it may send there is laid before (`coming`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from weft.apps.facts import Facts, Stranger
@@ -19,7 +22,7 @@ def strangers(fabric: Fabric, facts: Facts) -> Iterator[Endpoint]:
     taken = {(endpoint.segment, endpoint.mac) for endpoint in fabric.endpoints.values()}
     taken |= {(segment, e.mac) for e in fabric.endpoints.values() if e.attach == "libvirt" for segment in fabric.segments}
     taken |= {(segment.name, segment.gateway_mac) for segment in fabric.segments.values()}
-    for stranger in sorted(facts.strangers, key=lambda stranger: not stranger.runs):
+    for stranger in sorted(facts.strangers, key=lambda stranger: -stranger.claim):
         key = stranger.segment, stranger.mac
         if stranger.host in fabric.hosts and stranger.segment in fabric.segments and key not in taken:
             taken.add(key)
@@ -35,10 +38,21 @@ def placed(fabric: Fabric, facts: Facts) -> Fabric:
     moved = {}
     for name, endpoint in fabric.endpoints.items():
         ports = seen.get((endpoint.segment, endpoint.mac), []) if endpoint.attach == "libvirt" else []
+        ports = [port for port in ports if endpoint.pin in ("", port.pin)]
         if ports:
-            here = max(ports, key=lambda port: (port.runs, port.host == endpoint.host))
+            here = max(ports, key=lambda port: (port.claim, port.host == endpoint.host))
             moved[name] = replace(endpoint, host=here.host, port=here.port)
     return replace(fabric, endpoints={**fabric.endpoints, **moved}) if moved else fabric
+
+
+def coming(there: Mapping[tuple[str, str], Endpoint], facts: Facts) -> Iterator[Endpoint]:
+    """Guests at ports that they do not use yet, since they are still on another host. `there`: who is where, by segment and MAC."""
+    for stranger in facts.strangers:
+        endpoint = there.get((stranger.segment, stranger.mac))
+        if endpoint is not None and endpoint.pin not in ("", stranger.pin):
+            continue
+        if endpoint is not None and endpoint.attach in ("libvirt", "stranger") and stranger.claim == 1 and stranger.host != endpoint.host:
+            yield replace(endpoint, host=stranger.host, port=stranger.port)
 
 
 def _endpoint(stranger: Stranger) -> Endpoint:

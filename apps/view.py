@@ -1,6 +1,6 @@
 """One host of a fabric, as its flows are made from it: which segments it has to do with, and how it reaches their members."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,6 +42,8 @@ class Site:
     """To the other hosts with members, or to the wire: where group traffic goes too."""
     here: bool
     """It has members here, or its router."""
+    coming: tuple[Endpoint, ...] = ()
+    """Members on other hosts that are about to be here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +65,22 @@ class View:
         return self.host.uplinks[sorted(self.host.uplinks)[number]]
 
 
-def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]], law: Law) -> View:
-    """`members`: the endpoints of every segment."""
-    sites = {}
+def view(fabric: Fabric, host: Host, facts: Facts, members: Mapping[str, list[Endpoint]], law: Law, coming: Iterable[Endpoint] = ()) -> View:
+    """`members`: the endpoints of every segment; `coming`: those that are about to be on another host than they are, as they will be."""
+    sites, soon = {}, [endpoint for endpoint in coming if endpoint.host == host.name]
     here = {name for name, found in members.items() if any(endpoint.host == host.name and not endpoint.direct for endpoint in found)}
+    here |= {endpoint.segment for endpoint in soon}
     here |= {name for name, segment in fabric.segments.items() if segment.routed_on(host)}
     routing = any(fabric.segments[name].joined for name in here)
     for name, found in members.items():
         segment = fabric.segments[name]
         if (segment.joined and routing) or name in here:
             routers = [other.name for other in fabric.hosts.values() if segment.routed_on(other)]
-            sites[name] = _site(host, segment, found, routers)
+            sites[name] = _site(host, segment, found, routers, tuple(endpoint for endpoint in soon if endpoint.segment == name))
     return View(fabric, host, facts, sites, law)
 
 
-def _site(host: Host, segment: Segment, endpoints: list[Endpoint], routers: list[str]) -> Site:
+def _site(host: Host, segment: Segment, endpoints: list[Endpoint], routers: list[str], coming: tuple[Endpoint, ...]) -> Site:
     """`routers`: hosts that have the segment's router even where they have no guest of it. Who hangs on a NIC itself is beyond the wire,
     also for his own host."""
     local = tuple(endpoint for endpoint in endpoints if endpoint.host == host.name and not endpoint.direct)
@@ -86,14 +89,14 @@ def _site(host: Host, segment: Segment, endpoints: list[Endpoint], routers: list
     for endpoint in endpoints:
         if (endpoint.host != host.name or endpoint.direct) and (way := _way(segment, endpoint.host, ways)):
             remote.append((endpoint, way))
-    here = bool(local) or host.name in routers
+    here = bool(local or coming) or host.name in routers
     if segment.tunnelled:
         for other in routers:
             _way(segment, other, ways)
         beyond = tuple(ways[name] for name in sorted(ways) if name != host.name) if here else ()
-        return Site(segment, local, tuple(remote), beyond, here)
+        return Site(segment, local, tuple(remote), beyond, here, coming)
     wire_way = (Way(names.patch_port(segment.uplink), WIRE),) if segment.mode == "bridged" and segment.uplink else ()
-    return Site(segment, local, tuple(remote), wire_way, here)
+    return Site(segment, local, tuple(remote), wire_way, here, coming)
 
 
 def _way(segment: Segment, host: str, ways: dict[str, Way]) -> Way | None:

@@ -71,8 +71,8 @@ async def until(client: Client, fabric: Fabric, serial: int, wait: float, status
     """
     began = sound = looked = time.monotonic()
     broken: list[Behind] = []
-    while (left := behind(await progress(client), fabric, serial)) or broken or looked == began:
-        now = time.monotonic()
+    while True:
+        left, now = behind(await progress(client), fabric, serial), time.monotonic()
         if not left or now - looked > RARELY:
             broken, looked = failed(await states(client), fabric), now
         sound = sound if broken else now

@@ -18,6 +18,7 @@ from weft.apps.flow import Program
 from weft.apps.sharing import members_of
 from weft.apps.strangers import placed, strangers
 from weft.apps.why import switches
+from weft.controller.announcing import Announcer
 from weft.controller.audits import Audits
 from weft.controller.connection import Answer as PacketAnswer
 from weft.controller.connection import Connection
@@ -57,9 +58,11 @@ class Loom:
         self._fabric: Fabric | None = None
         self._facts = Facts()
         self._snooper = Snooper(self._woken.set)
+        self._announcer = Announcer(self._wake_in)
         self._audits = Audits(lambda: self._fabric, lambda: self._programs)
         self._programs: dict[int, Program] = {}
         self._bridges: dict[int, str] = {}
+        self._hosts: dict[str, int] = {}
         self._states: dict[int, State | None] = {}
         self._reported: dict[int, SwitchReport] = {}
         self.epoch = 0
@@ -106,11 +109,15 @@ class Loom:
                 if self._weave():
                     controller.serial = self._serial
                     controller.refresh()
+                self._announcer.speak(controller.switches, self._hosts, asyncio.get_running_loop().time())
                 await self._report(controller)
         finally:
             for task in beside:
                 task.cancel()
             await self._replica.stop()
+
+    def _wake_in(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._woken.set)
 
     def _answer_for(self, connection: Connection) -> PacketAnswer:
         """Each hears what its own tables send."""
@@ -156,10 +163,10 @@ class Loom:
         self._facts = known
         if self._fabric is not None:
             self._programs = self._compiler.compile(self._fabric, known)
-            switched = (endpoint for endpoint in placed(self._fabric, known).endpoints.values() if not endpoint.direct)
-            endpoints = (*switched, *strangers(self._fabric, known))
-            bridges = {host.name: host.dpid for host in self._fabric.hosts.values()}
-            self._snooper.follow(self._fabric.segments.values(), endpoints, bridges)
+            switched = [endpoint for endpoint in placed(self._fabric, known).endpoints.values() if not endpoint.direct]
+            self._hosts = {host.name: host.dpid for host in self._fabric.hosts.values()}
+            self._snooper.follow(self._fabric.segments.values(), (*switched, *strangers(self._fabric, known)), self._hosts)
+            self._announcer.follow(switched)
             self._bridges = {dpid: bridge for dpid, (_, bridge, _) in switches(self._fabric).items()}
         return True
 

@@ -18,7 +18,7 @@ def check_libvirt(document: Document, faults: Faults) -> None:
     for path, host in document.items("hosts"):
         if host.libvirt is not None and (what := _uri(host.libvirt)):
             faults.add((*path, "libvirt"), what)
-    for path, what in _guests(document):
+    for path, what in (*_guests(document), *_pins(document)):
         faults.add(path, what)
 
 
@@ -38,10 +38,18 @@ def _guests(document: Document) -> Complaints:
         host = document.spec.hosts.get(guest.host)
         for place, nic in enumerate(guest.nics):
             at = (*path, "nics", place)
-            if nic.attach != "libvirt" or host is None:
+            if not nic.of_libvirt or host is None:
                 continue
             if host.libvirt is None:
                 yield (*at, "attach"), f'host "{guest.host}" has no libvirt: give it libvirt: qemu:///system'
             if nic.trunk is not None:
                 yield (*at, "attach"), "libvirt plugs a NIC into one segment, not into a trunk: attach: {port: NAME}"
 
+
+def _pins(document: Document) -> Complaints:
+    taken: dict[str, str] = {}
+    for path, guest in document.items("guests"):
+        for place, nic in enumerate(guest.nics):
+            name = f"{path[-1]}.eth{place}"
+            if nic.pin and taken.setdefault(nic.pin, name) != name:
+                yield (*path, "nics", place, "attach"), f'interface id {nic.pin} is already that of "{taken[nic.pin]}": each NIC has its own'

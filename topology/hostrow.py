@@ -154,6 +154,8 @@ class EndpointSpec:
     segment: str
     tap: str = ""
     """``OWNER:GROUP:multi``: who may open the tap, and more than once (``tap`` only)."""
+    pin: str = ""
+    """The interface id of the port that libvirt adds; empty: the MAC alone tells it (``libvirt`` only)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,8 @@ class Endpoint:
     """Of a virtual function, what it hears of the cable: ``auto``, ``up`` or ``down``."""
     tap: str = ""
     """Who may open its tap and how, as ``OWNER:GROUP:multi`` with what is said of it; empty: root, one queue."""
+    pin: str = ""
+    """The interface id by which libvirt has it, besides its MAC; empty: any."""
 
     @property
     def direct(self) -> bool:

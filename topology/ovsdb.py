@@ -106,7 +106,7 @@ class Client:
         results = await self.call("transact", database, *ops)
         for result in results:
             if result and result.get("error"):
-                raise OvsdbError(f"{self.target}: {result['error']}: {result.get('details', '')}".rstrip(": "))
+                raise OvsdbError(f"{self.target}: {_refusal(result)}")
         return list(results)
 
     async def schema(self, database: str) -> Schema:
@@ -189,6 +189,14 @@ class Client:
                 answer.set_exception(Unreachable(f"{self.target}: the connection to the database is lost"))
         if self._writer is not None:
             self._writer.close()
+
+
+def _refusal(result: Mapping[str, Any]) -> str:
+    """Why nothing was done, in a line; of a disk that takes no more, what to do."""
+    details = str(result.get("details", ""))
+    if why := result.get("io-error"):
+        return f"{details or result['error']}: {str(why).lower()}: nothing was changed; make room on its disk, and say it again"
+    return f"{result['error']}: {details}".rstrip(": ")
 
 
 async def _open(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

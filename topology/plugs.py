@@ -44,6 +44,7 @@ class Plug:
     number: int = 0
     tap: str = ""
     link: str = ""
+    pin: str = ""
 
     @property
     def name(self) -> str:
@@ -82,7 +83,7 @@ def _nic(document: Document, segments: Mapping[str, Segment], guest: str, place:
         given = tuple((number, ip) for number, (ip, home) in enumerate(zip(nic.ip, homes, strict=True)) if home is segment)
         path, host, trunk = ("guests", guest, "nics", place), spec.guests[guest].host, nic.trunk is not None
         attach = _attach(nic, lab, libvirt_of(spec.hosts[host], lab) is not None)
-        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given, via, mode, number, tap, link)
+        yield Plug(path, guest, label, host, segment, tag, mac, port, attach, nic.spoof, trunk, given, via, mode, number, tap, link, nic.pin)
 
 
 def tap_word(owner: str | None, group: str | None, multiqueue: bool) -> str:
@@ -106,7 +107,7 @@ def libvirt_of(host: Host, lab: bool) -> str | None:
 def _attach(nic: Nic, lab: bool, libvirt: bool) -> Attach:
     if isinstance(nic.attach, AttachPort):
         return "port"
-    if nic.attach == "libvirt":
+    if nic.of_libvirt:
         return "libvirt" if libvirt else "netns"
     if isinstance(nic.attach, AttachVf | AttachMacvtap):
         return "vf" if isinstance(nic.attach, AttachVf) else "macvtap"
@@ -143,4 +144,5 @@ def endpoint(document: Document, plug: Plug, addresses: tuple[Interface, ...]) -
         number=plug.number,
         tap=plug.tap,
         link=plug.link,
+        pin=plug.pin,
     )

@@ -172,6 +172,7 @@ def _endpoints(fabric: Fabric, host: Host, local: list[Endpoint]) -> Iterator[Ro
             mtu=min(fabric.segments[each.segment].mtu for each in (endpoint, *others)),
             segment=segment.name,
             tap=endpoint.tap,
+            pin=endpoint.pin,
         )
 
 

@@ -21,6 +21,7 @@ MTU_MIN, MTU_MAX = 576, 9216
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _IFNAME = re.compile(r"[!-.0-~]+")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 """useradd(8)."""
 _RATE = re.compile(r"([1-9][0-9]{0,11})(bit|kbit|mbit|gbit)")
@@ -232,6 +233,7 @@ Filled = BeforeValidator(_filled)
 """Beside a tuple: of one thing at least."""
 Name = Annotated[StrictStr, AfterValidator(name)]
 InterfaceName = Annotated[StrictStr, AfterValidator(interface_name)]
+Uuid = Annotated[StrictStr, AfterValidator(_matching(_UUID, "is not a UUID as 6e8e1c2a-0d4f-4c39-9a57-2f1b0c7d9e11")), AfterValidator(str.lower)]
 UserName = Annotated[StrictStr, AfterValidator(_matching(_USER, "is not the name of a user or a group"))]
 Ip = Annotated[Address, PlainValidator(address)]
 Cidr = Annotated[Interface, PlainValidator(cidr)]

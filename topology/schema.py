@@ -139,6 +139,16 @@ class AttachTap(Strict):
     tap: Tap
 
 
+class Pinned(Strict):
+    """A NIC of libvirt by the id that its guest's definition gives it: ``<virtualport><parameters interfaceid='…'/></virtualport>``."""
+
+    interfaceid: s.Uuid
+
+
+class AttachLibvirt(Strict):
+    libvirt: Pinned
+
+
 class AttachVf(Strict):
     """`link`: what the function hears of the cable: the truth (auto), or that it is up or down whatever that is."""
 
@@ -154,13 +164,14 @@ class AttachMacvtap(Strict):
 def _attach_form(given: Any) -> str:
     if not isinstance(given, dict):
         return "=word"
-    return next((f"={form}" for form in ("vf", "macvtap", "tap") if form in given), "=port")
+    return next((f"={form}" for form in ("vf", "macvtap", "tap", "libvirt") if form in given), "=port")
 
 
 Attach = Annotated[
     Annotated[Literal["tap", "libvirt", "netns"], Tag("=word")]
     | Annotated[AttachPort, Tag("=port")]
     | Annotated[AttachTap, Tag("=tap")]
+    | Annotated[AttachLibvirt, Tag("=libvirt")]
     | Annotated[AttachVf, Tag("=vf")]
     | Annotated[AttachMacvtap, Tag("=macvtap")],
     Discriminator(_attach_form),
@@ -205,6 +216,16 @@ class Nic(Strict):
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(segment for _, segment in self.plugs)
+
+    @property
+    def of_libvirt(self) -> bool:
+        """libvirt plugs it in."""
+        return self.attach == "libvirt" or isinstance(self.attach, AttachLibvirt)
+
+    @property
+    def pin(self) -> str:
+        """The interface id that libvirt has it by; empty: it is known by its MAC."""
+        return self.attach.libvirt.interfaceid if isinstance(self.attach, AttachLibvirt) else ""
 
 
 class Guest(Strict):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.agents.hosts import Host
 from tests.agents.test_plan import wanted
-from weft.agents.observed import Port
+from weft.agents.observed import Domain, Port, Virt
 from weft.agents.states import states
 
 MAC = "52:54:00:aa:bb:01"
@@ -39,6 +39,27 @@ def test_a_port_whose_mac_is_not_said_waits_for_it() -> None:
     said = reported(replace(VNET, attached_mac=""))["stranger/vnet7"]
     assert (said["state"], said["mac"]) == ("waiting", "")
     assert "attached-mac" in said["reason"]
+
+
+UUID = "6e8e1c2a-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("known", "runs", "left"),
+    [
+        ({UUID: Domain("vm1", True, True)}, True, False),
+        ({UUID: Domain("vm1", False, True)}, False, False),
+        ({UUID: Domain("vm1", False, True, left=True)}, False, True),
+        ({}, False, False),
+    ],
+    ids=["runs", "comes", "has left", "is not known yet"],
+)
+def test_of_a_guest_that_moves_each_host_says_whether_it_runs_there(known: dict[str, Domain], runs: bool, left: bool) -> None:
+    host = Host()
+    host.converge(wanted())
+    host.ports["vnet7"] = replace(VNET, vm=UUID)
+    said = json.loads(states(wanted(), replace(host.observe(), virt=Virt("", {}, known)), {})["stranger/vnet7"])
+    assert (said["runs"], said.get("left", False)) == (runs, left)
 
 
 def test_nothing_is_planned_for_a_stranger_but_that_the_kernel_leaves_it_alone() -> None:

@@ -193,3 +193,9 @@ def test_a_guest_behind_its_hosts_address_is_not_taken_for_a_tunnel(overlay: str
         for kind, terms in TUNNELLED.items():
             sent = p.segment_of("udp", me.mac, here.stations[hop].mac, me.own[0], other.own[0], 40000, 1000) | terms
             assert ("kvm2" in here.send(name, sent).to) == (kind != overlay)
+
+
+@pytest.mark.parametrize(("guest", "others"), [("flat1.eth0", {"outside", "flat2.eth0"}), ("db1.eth0", {"db2.eth0", "web1.eth1"})])
+def test_what_a_guest_says_of_its_own_address_is_for_everybody(here: World, guest: str, others: set[str]) -> None:
+    me = here.stations[guest]
+    assert set(here.send(guest, p.question(me.mac, me.own[0], me.own[0])).to) >= others

@@ -134,6 +134,54 @@ def test_a_guest_that_moves_is_where_it_runs_and_its_announcement_gets_through()
     assert set(world.send("vm.eth0", announced).to) >= {"one.eth0", "two.eth0"}
 
 
+PIN = "6e8e1c2a-0d4f-4c39-9a57-2f1b0c7d9e11"
+
+
+def test_of_two_ports_with_one_mac_a_guest_is_the_one_with_its_interface_id() -> None:
+    mine, other = Stranger("kvm2", "vnet0", "db", VM, pin=PIN), Stranger("kvm1", "vnet3", "db", VM, pin=PIN.replace("6", "7"))
+    made, *_ = compiled(mine, other)
+    vm = replace(made.endpoints["vm.eth0"], pin=PIN)
+    made = replace(made, endpoints={**made.endpoints, "vm.eth0": vm})
+    known = replace(facts(made), strangers=(mine, other))
+    world = World(made, Compiler().compile(made, known), known)
+    assert world.stations["vm.eth0"].place == ("kvm2/br-weft", "vnet0")
+    assert not any("vnet3" in flow_text(flow) for program in Compiler().compile(made, known).values() for flow in program.flows())
+
+
+STOPPED = Stranger("kvm1", "vnet3", "db", VM, runs=False, left=True)
+WAITING = Stranger("kvm2", "vnet0", "db", VM, runs=False)
+
+
+def test_between_two_hosts_a_guest_is_where_it_will_go_on() -> None:
+    for ports in ((STOPPED, WAITING), (WAITING, STOPPED)):
+        assert plugged(*ports).stations["vm.eth0"].place == ("kvm2/br-weft", "vnet0")
+    assert plugged(STOPPED).stations["vm.eth0"].place == ("kvm1/br-weft", "vnet3")
+
+
+def test_what_a_guest_may_send_at_its_new_host_is_laid_before_it_is_there_and_no_more() -> None:
+    leaving = replace(STOPPED, runs=True, left=False)
+    made, programs, _ = compiled(leaving, WAITING)
+    world = World(made, programs, replace(facts(made), strangers=(replace(WAITING, runs=True),)))  # flows are not there yet
+    one, vm = world.stations["one.eth0"], world.stations["vm.eth0"]
+    assert world.send("vm.eth0", p.echo(VM, one.mac, vm.own[0], one.own[0])).to == ("one.eth0",)
+    assert world.send("vm.eth0", p.echo(VM, one.mac, ip_address("10.0.9.99"), one.own[0])).to == ()
+    assert world.send("vm.eth0", p.echo(one.mac, world.stations["two.eth0"].mac, one.own[0], world.stations["two.eth0"].own[0])).to == ()
+    assert plugged(leaving, WAITING).stations["vm.eth0"].place == ("kvm1/br-weft", "vnet3")
+
+
+def test_a_port_that_its_guest_has_left_sends_nothing() -> None:
+    _, programs, _ = compiled(STOPPED, WAITING)
+    assert not any("vnet3" in flow_text(flow) for program in programs.values() for flow in program.flows())
+
+
+def test_what_a_guest_says_of_its_own_address_reaches_all() -> None:
+    world = plugged(Stranger("kvm2", "vnet3", "db", VM))
+    own = world.stations["vm.eth0"].own[0]
+    assert set(world.send("vm.eth0", p.question(VM, own, own)).to) >= {"one.eth0", "two.eth0"}
+    two = world.stations["two.eth0"]
+    assert world.send("two.eth0", p.question(two.mac, own, own)).to == ()
+
+
 def test_a_guest_of_the_file_gets_nothing_in_another_segment_than_the_file_says() -> None:
     for segment, known in (("lan", False), ("db", True)):
         _, programs, _ = compiled(Stranger("kvm2", "vnet3", segment, VM))

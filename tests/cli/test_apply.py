@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fabrics import TWO_HOSTS, fabric
-from weft.cli.apply import behind, failed
+from weft.cli.apply import RARELY, behind, failed, until
 from weft.cli.changes import fits
 from weft.topology.errors import WeftError
 from weft.topology.store import Progress
@@ -46,6 +46,26 @@ def test_what_a_host_failed_to_do_is_said_with_its_reason_once() -> None:
     nic, port = '{"state": "failed", "reason": "there is no NIC nic0"}', '{"state": "waiting", "reason": "there is no port"}'
     reported = {"kvm1": {"uplink/physnet": nic, "service/office": nic, "bridge/br-weft": '{"state": "wired"}', "endpoint/web.eth0": port}}
     assert failed(reported, FABRIC) == [("kvm1", "host kvm1: uplink/physnet, service/office: there is no NIC nic0")]
+
+
+class Store:
+    """Hosts that are done, and one of which says that something failed, a while after they were asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._done = time.monotonic() + seconds
+
+    async def select(self, _: str, table: str, columns: tuple[str, ...], where: object = ()) -> list[dict[str, Any]]:
+        done = time.monotonic() > self._done
+        known = progress(kvm2=host(applied=SERIAL if done else 1))
+        if table == "Switch":
+            return [{"dpid": dpid, **row} for dpid, row in known.switches.items()]
+        said = {"network/db": '{"state": "failed", "reason": "libvirt does not answer"}'} if done else {}
+        return [{"name": name, "state": said if name == "kvm2" else {}, **row} for name, row in known.hosts.items()]
+
+
+async def test_what_fails_in_the_same_moment_that_the_last_host_is_done_is_said() -> None:
+    with pytest.raises(WeftError, match="not applied: host kvm2: network/db: libvirt does not answer"):
+        await until(Store(2 * RARELY), FABRIC, SERIAL, 10)  # type: ignore[arg-type]
 
 
 def test_a_lab_gets_no_host_and_no_nic_by_apply() -> None:

@@ -63,7 +63,8 @@ DOMAIN = """
   </devices>
 </domain>
 """
-NIC = "<interface type='network'><mac address='{mac}'/><source network='{network}'/><model type='virtio'/></interface>"
+NIC = "<interface type='network'><mac address='{mac}'/><source network='{network}'/>{pin}<model type='virtio'/></interface>"
+PIN = "<virtualport><parameters interfaceid='{pin}'/></virtualport>"
 PATIENCE = 60.0
 
 
@@ -97,6 +98,10 @@ class Hypervisor:
     @property
     def uri(self) -> str:
         return f"qemu+unix:///system?socket={self.folder}/run-libvirt/libvirt-sock"
+
+    @property
+    def runs(self) -> bool:
+        return self._daemon is not None and self._daemon.poll() is None
 
     def start(self) -> None:
         self.launch()
@@ -138,9 +143,10 @@ class Hypervisor:
         """Those that run and start with libvirt."""
         return set(self.virsh("net-list", "--autostart", "--name").split())
 
-    def define(self, name: str, nics: Mapping[str, str], says: str) -> None:
-        """A guest with a NIC for each MAC, plugged into that network, and these words on its kernel's command line."""
-        plugs = "".join(NIC.format(mac=mac, network=network) for mac, network in nics.items())
+    def define(self, name: str, nics: Mapping[str, str], says: str, pin: str = "") -> None:
+        """A guest with a NIC for each MAC, plugged into that network, with that interface id, and these words on its kernel's command line."""
+        pinned = PIN.format(pin=pin) if pin else ""
+        plugs = "".join(NIC.format(mac=mac, network=network, pin=pinned) for mac, network in nics.items())
         console = self.folder.parent / f"{name}.console"
         console.touch()
         file = self.folder / f"{name}.xml"
@@ -150,12 +156,17 @@ class Hypervisor:
     def console(self, name: str) -> str:
         return (self.folder.parent / f"{name}.console").read_text(errors="replace")
 
+    def beats(self, name: str) -> bool:
+        """Whether a guest's own kernel goes on."""
+        before = self.console(name).count("beat")
+        return until(lambda: self.console(name).count("beat") > before + 1, 10)
+
     def qemu(self, name: str) -> int:
         return int((self.folder / f"run-libvirt/qemu/{name}.pid").read_text())
 
     def stop(self) -> None:
         """Ends its guests and what it started, by their ids."""
-        if self._daemon is not None and self._daemon.poll() is None:
+        if self._daemon is not None and self.runs:
             self._daemon.kill()
             self._daemon.wait()
         for file in (*self.folder.glob("run-libvirt/qemu/*.pid"), self.folder / "virtlogd.pid"):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.topology.sound import SOUND, fabric, faults
-from weft.topology.hostrow import LibvirtSpec, NetworkSpec
+from weft.topology.hostrow import EndpointSpec, LibvirtSpec, NetworkSpec
 from weft.topology.libvirt_xml import Mark, bridge_network, mark_of, same
 from weft.topology.rows import host_rows
 
@@ -30,6 +30,26 @@ def test_a_guest_of_libvirt_needs_it_on_its_host_and_one_segment() -> None:
     assert faults(without) == ['11: endpoint "db1.eth0": host "kvm2" has no libvirt: give it libvirt: qemu:///system']
     trunk = PLUGGED.replace("segment: db, attach: libvirt, ip: 10.0.9.5", "trunk: {native: db, tags: {5: lan}}, attach: libvirt")
     assert faults(trunk) == ['11: endpoint "db1.eth0": libvirt plugs a NIC into one segment, not into a trunk: attach: {port: NAME}']
+
+
+PIN = "6E8E1C2A-0d4f-4c39-9a57-2f1b0c7d9e11"
+PINNED = PLUGGED.replace("attach: libvirt", f"attach: {{libvirt: {{interfaceid: {PIN}}}}}")
+
+
+def test_a_guest_of_libvirt_may_be_known_by_the_id_of_its_interface() -> None:
+    endpoint = fabric(PINNED).endpoints["db1.eth0"]
+    assert (endpoint.attach, endpoint.pin) == ("libvirt", PIN.lower())
+    row = host_rows(fabric(PINNED))["kvm2"]["endpoint/db1.eth0"]
+    assert isinstance(row, EndpointSpec) and row.pin == PIN.lower()
+    assert fabric(PLUGGED).endpoints["db1.eth0"].pin == ""
+
+
+def test_an_interface_id_is_a_uuid_and_one_nics_alone() -> None:
+    (said,) = faults(PINNED.replace(PIN, "port7"))
+    assert "is not a UUID as" in said
+    nic = f"{{segment: db, attach: {{libvirt: {{interfaceid: {PIN}}}}}}}"
+    twice = PINNED.replace("nics: [{segment: db, attach", f"nics: [{nic}, {{segment: db, attach")
+    assert faults(twice) == [f'11: endpoint "db1.eth1": interface id {PIN.lower()} is already that of "db1.eth0": each NIC has its own']
 
 
 def test_a_host_has_a_network_for_every_segment_that_its_guests_can_be_in() -> None:
