@@ -71,9 +71,9 @@ async def until(client: Client, fabric: Fabric, serial: int, wait: float, status
     """
     began = sound = looked = time.monotonic()
     broken: list[Behind] = []
-    while (left := behind(await progress(client), fabric, serial)) or broken or looked == began:
-        now = time.monotonic()
-        if not left or now - looked > RARELY:
+    while True:
+        left, now = behind(await progress(client), fabric, serial), time.monotonic()
+        if not left or now - looked > RARELY:  # who has just become done may say only now what failed
             broken, looked = failed(await states(client), fabric), now
         sound = sound if broken else now
         if not left and not broken:

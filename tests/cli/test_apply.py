@@ -1,12 +1,14 @@
 """What `weft apply` says of those who are not done, and what it refuses for a lab that runs."""
 
+import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from tests.fabrics import TWO_HOSTS, fabric
-from weft.cli.apply import behind, failed
+from weft.cli.apply import RARELY, behind, failed, until
 from weft.cli.changes import fits
 from weft.topology.errors import WeftError
 from weft.topology.store import Progress
@@ -46,6 +48,30 @@ def test_what_a_host_failed_to_do_is_said_with_its_reason_once() -> None:
     nic, port = '{"state": "failed", "reason": "there is no NIC nic0"}', '{"state": "waiting", "reason": "there is no port"}'
     reported = {"kvm1": {"uplink/physnet": nic, "service/office": nic, "bridge/br-weft": '{"state": "wired"}', "endpoint/web.eth0": port}}
     assert failed(reported, FABRIC) == [("kvm1", "host kvm1: uplink/physnet, service/office: there is no NIC nic0")]
+
+
+class SlowHost:
+    """A store to which `kvm1` reports what failed together with its being done, some seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._done_at = time.monotonic() + seconds
+        self._rows = progress()
+
+    async def select(self, database: str, table: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+        if table == "Switch":
+            return [{"dpid": dpid, **row} for dpid, row in self._rows.switches.items()]
+        done = time.monotonic() > self._done_at
+        state = {"uplink/physnet": '{"state": "failed", "reason": "there is no NIC nic0"}'} if done else {}
+        return [
+            {"name": "kvm1", **host(applied=SERIAL if done else 1), "state": state},
+            {"name": "kvm2", **host(), "state": {}},
+        ]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2 * RARELY])
+async def test_what_fails_is_said_however_long_the_host_took(seconds: float) -> None:
+    with pytest.raises(WeftError, match="kvm1: uplink/physnet: there is no NIC nic0"):
+        await asyncio.wait_for(until(SlowHost(seconds), FABRIC, SERIAL, wait=1.0), 10)
 
 
 def test_a_lab_gets_no_host_and_no_nic_by_apply() -> None:
