@@ -73,7 +73,7 @@ async def until(client: Client, fabric: Fabric, serial: int, wait: float, status
     broken: list[Behind] = []
     while True:
         left, now = behind(await progress(client), fabric, serial), time.monotonic()
-        if not left or now - looked > RARELY:  # who has just become done may say only now what failed
+        if not left or now - looked > RARELY:
             broken, looked = failed(await states(client), fabric), now
         sound = sound if broken else now
         if not left and not broken:
