@@ -27,11 +27,12 @@ real: setup  ## the tests with real Open vSwitch, namespaces and packets (root)
 
 test: setup check real  ## all of CI
 
-vm:  ## examples, cards with virtual functions and a reboot, on Debian's own kernel under QEMU
+vm:  ## examples, uplinks, cards with virtual functions and a reboot, on Debian's own kernel under QEMU
 	@tools/setup vm
 	tests/vm/run
 	tests/vm/run tests/vm/traffic
-	WEFT_VM_CARDS=1 tests/vm/run tests/vm/sriov
+	WEFT_VM_SECONDS=1800 tests/vm/run tests/vm/uplinks
+	WEFT_VM_SECONDS=1800 WEFT_VM_CARDS=1 tests/vm/run tests/vm/sriov
 	tests/vm/reboot
 
 bench:  ## figures beside those of peers, measured in the same run (root)

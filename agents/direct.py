@@ -42,8 +42,7 @@ def _failure(spec: DirectSpec, wanted: Wanted, seen: Observed) -> str:
         return f"NIC {spec.nic} is in bridge {bridge}, where it carries no macvtap: take it out" if bridge else ""
     if isinstance(spec, VfSpec):
         card = wanted.get(f"card/{spec.nic}")
-        there = _function(spec, seen) is not None
-        return _failure(card, wanted, seen) if isinstance(card, CardSpec) and not there else ""
+        return _failure(card, wanted, seen) if isinstance(card, CardSpec) else ""
     return _card_failure(spec, seen)
 
 
@@ -118,19 +117,21 @@ def _is_made(key: str, spec: MacvtapSpec, here: Mapping[str, Link], lower: str) 
 
 
 def _functions(able: Wanted, seen: Observed) -> Iterator[Action]:
-    """Of a card whose number cannot be changed now, those that are there are set all the same."""
+    """A card whose number cannot be had now stays as it is: who has which of its functions follows from that number."""
     users = {(spec.nic, spec.number): (key, spec) for key, spec in able.items() if isinstance(spec, VfSpec)}
     macs = {spec.mac: place for place, (_, spec) in users.items()}
     counts = {spec.nic: (key, spec.vfs) for key, spec in able.items() if isinstance(spec, CardSpec)}
     for nic, card in seen.cards.items():
-        key, count = counts.get(nic, ("", len(card.functions)))
+        if nic not in counts:
+            continue
+        key, count = counts[nic]
         if len(card.functions) != count:
             yield Action("change", nic, f"{count} virtual functions", s.SetFunctions(nic, count), key)
             continue
         for function in card.functions:
             owner, user = users.get((nic, function.number), (key, None))
             elsewhere = macs.get(function.mac, (nic, function.number)) != (nic, function.number)
-            left_alone = user is None and not elsewhere and (function.busy or not key)
+            left_alone = user is None and not elsewhere and function.busy
             if settings := () if left_alone or _elses(function, user, seen) else _settings(function, user, elsewhere):
                 rebind = any(name == "mac" for name, _ in settings) and bool(function.netdev) and not function.busy
                 detail = ", ".join(f"{name} {value}" for name, value in settings)

@@ -45,7 +45,15 @@ def unable(spec: UplinkSpec, seen: Observed) -> str:
             kind = here[link.master].kind if link.master in here else ""
             what = "kernel bond" if kind in ("bond", "team") else "Linux bridge" if kind == "bridge" else kind or "device"
             return f"NIC {nic} is in {what} {link.master}: take it out first: ip link set {nic} nomaster"
+        if link and (lower := _down_below(link, here)):
+            return f"NIC {nic} is a VLAN of {lower}, which is down: ip link set {lower} up"
     return ""
+
+
+def _down_below(nic: Link, here: Mapping[str, Link]) -> str:
+    """What a VLAN device is on that is down, so that it cannot come up; empty: nothing is in its way."""
+    below = (link.name for link in here.values() if link.index == nic.over and not link.up)
+    return next(below, "") if nic.kind == "vlan" and not nic.up else ""
 
 
 def present(spec: UplinkSpec, seen: Observed) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +33,8 @@ SOON, PATIENCE = 5.0, 60.0
 """Seconds after which it says what this host still lacks, and for which it says so."""
 AGAIN = 1.0
 """Seconds before a process that ended is started again."""
+COMES_UP = 60.0
+"""Seconds that the store has to answer. It takes less than one, and on a host under load many."""
 
 
 @app.command()
@@ -59,8 +60,8 @@ def up(
     prepare(db)
     try:
         run(_up(proposal, host, db, dead_man(within, keep_reachable)), level)
-    except* WeftError as group:
-        raise next(_leaves(group)) from None
+    except BaseExceptionGroup as group:
+        raise said(group) from None
 
 
 def host_of(proposal: Proposal, host: str) -> str:
@@ -88,9 +89,15 @@ async def unclaimed(fabric: str, host: str, folder: Path) -> None:
             raise WeftError(f'{bridge["name"]} is of fabric "{other}", and this machine can be a host of one: {mend}')
 
 
-def _leaves(group: BaseExceptionGroup[WeftError]) -> Iterator[WeftError]:
-    for error in group.exceptions:
-        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
+def said(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What is to be said of what ended it: the first error in the user's words, or all, where something else is among it."""
+    ours, others = group.split(WeftError)
+    if ours is None or others is not None:
+        return group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 async def _up(proposal: Proposal, host: str, db: Path, agent: tuple[str, ...]) -> None:
@@ -149,8 +156,10 @@ async def _keep(name: str, words: tuple[str, ...]) -> None:
 
 
 async def reached(store: str) -> Client:
-    for _ in range(200):
+    """Raises WeftError for a store that nobody has started."""
+    end = time.monotonic() + COMES_UP
+    while time.monotonic() < end:
         with contextlib.suppress(Unreachable):
             return await Client.connect(store)
         await asyncio.sleep(0.05)
-    raise WeftError(f"{store}: the store does not come up")
+    raise WeftError(f"{store}: the store does not come up: weft store says why")

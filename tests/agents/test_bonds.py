@@ -103,6 +103,17 @@ def test_a_nic_of_a_linux_bridge_or_kernel_bond_is_left_there() -> None:
         assert not [action for action in host.plan(BOND).actions if "nic" in action.object]
 
 
+def test_a_vlan_device_is_a_nic_once_what_it_is_on_is_up() -> None:
+    host, rows = machine(), wanted("nics: [nic1.100]")
+    host.links[HERE]["nic1"] = replace(SECOND, up=False, index=5)
+    host.links[HERE]["nic1.100"] = replace(NIC, name="nic1.100", kind="vlan", up=False, index=6, over=5)
+    why = "NIC nic1.100 is a VLAN of nic1, which is down: ip link set nic1 up"
+    assert host.plan(rows).failures["uplink/physnet"] == ("failed", why)
+    host.links[HERE]["nic1"] = replace(SECOND, index=5)
+    host.converge(rows)
+    assert set(host.links[HERE]["wx-physnet"].addresses) == set(NIC.addresses)
+
+
 def test_an_uplink_that_cannot_change_stays_as_it_is() -> None:
     host = machine(NONE)
     planned = host.plan(wanted("nics: [nic7]"))

@@ -134,6 +134,18 @@ def test_the_number_is_not_changed_while_one_is_in_use_and_is_when_it_is_free(ho
     assert len(host.functions["nic1"]) == 2
 
 
+def test_nobody_loses_a_function_for_a_number_that_cannot_be_had(host: Host) -> None:
+    rows = wanted(FAST)
+    host.converge(rows)
+    number = rows["vf/fast.eth0"].number  # type: ignore[union-attr]
+    used = function(host, number, netdev="", busy="it is in another namespace")
+    for vfs in (1, 2, 3, 8):
+        other = host_rows(fabric((CARDS + SEGMENTS + FAST).replace("vfs: 4", f"vfs: {vfs}")))[HOST]
+        host.converge(other)
+        assert host.functions["nic1"][number] == used
+        assert {state for state, _ in reasons(host, other, ("card", "vf")).values()} == {"failed"}
+
+
 def test_what_libvirt_set_for_a_machine_of_its_pool_is_left_alone(host: Host) -> None:
     host.converge(wanted(""))
     function(host, 2, mac="52:54:00:00:00:07", vlan=9, busy="a virtual machine has it (vfio-pci)")
