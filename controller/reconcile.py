@@ -90,7 +90,9 @@ class Reconciler:
             self._connection.spawn(self._work())
 
     def ports_changed(self, names: set[str]) -> None:
+        """What flows speak of them is another thing now: nothing is in sync until that is laid."""
         self._moved |= names
+        self.state = replace(self.state, synced=False)
         self._again()
 
     def flows_changed(self, body: bytes) -> None:
@@ -172,7 +174,7 @@ class Reconciler:
                 failed = await self._commit(bundle, numbered, sent)
         finally:
             bundle.close()
-        done = not failed and program is self._program
+        done = not failed and program is self._program and not self._moved
         count = self.state.sent + len(sent) if send else self.state.sent
         self.state = replace(self.state, synced=done, failed=failed, serial=serial if done else self.state.serial, sent=count)
 

@@ -116,6 +116,22 @@ async def test_a_flow_waits_for_its_port_and_goes_with_it(house: House) -> None:
     await switch.disconnect()
 
 
+async def test_a_switch_is_not_in_sync_between_a_port_and_its_flows(house: House) -> None:
+    house.programs[1] = program(A, LATER)
+    switch = await FakeSwitch().connect(house.path)
+    await house.synced()
+    there = house.controller.switches[1]
+    switch.ports["p9"] = 9
+    switch.say_port(0, "p9", 9)
+    while "p9" not in there.connection.ports:
+        assert there.state.synced
+        await asyncio.sleep(0)
+    assert not there.state.synced
+    await house.until(lambda: there.state.synced)
+    assert holds(switch, A, LATER)
+    await switch.disconnect()
+
+
 async def test_a_port_with_another_number_is_followed(house: House) -> None:
     flood = Flow(2, 1, (), (Set("reg2", Port("p1"), 0xFFFF), Resubmit(3), Set("reg2", Port("p2"), 0xFFFF), Resubmit(3)), ("f",))
     house.programs[1] = program(A, C, flood)

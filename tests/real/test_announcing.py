@@ -1,8 +1,6 @@
 """A guest that the file puts on another host is announced from there: to its segment, and to switches and neighbours on the wire."""
 
 import re
-import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,17 +45,14 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def test_outside_hears_where_a_guest_is_now_for_every_segment_and_address(here: Lab) -> None:
     (wire,) = set(re.findall(r"^\d+: ([^:@]+)[@:].*state UP", here.exec("outside", "ip", "-o", "link").stdout, re.M)) - {"lo"}
     only = "ether src 52:54:00:00:07:01 or ether src 52:54:00:00:07:02"
-    hears = here.start("outside", "tcpdump", "-l", "-n", "-e", "-i", wire, only)
-    time.sleep(1)
+    log = here.file.with_name("heard")
+    hears = here.start("outside", "sh", "-c", f"exec tcpdump -l -n -e -i {wire} {only} >{log} 2>&1")
+    assert until(lambda: log.exists() and "listening on" in log.read_text(), 20)
     here.file.write_text(FABRIC.replace("one:\n    host: kvm1", "one:\n    host: kvm2"))
     here.run("apply", here.file)
     assert until(lambda: here.pings("one", "203.0.113.52"), 20)
-    time.sleep(3)
-    heard = stopped(hears)
-    for what, line in SAID.items():
-        assert len(re.findall(line, heard)) >= 2, f"{what}:\n{heard}"
-
-
-def stopped(process: subprocess.Popen[str]) -> str:
-    process.terminate()
-    return process.communicate(timeout=10)[0]
+    twice = lambda: all(len(re.findall(line, log.read_text())) >= 2 for line in SAID.values())  # noqa: E731
+    heard = until(twice, 20)
+    hears.terminate()
+    hears.communicate(timeout=10)
+    assert heard, log.read_text()
