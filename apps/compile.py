@@ -65,8 +65,7 @@ class Compiler:
         members: dict[str, list[Endpoint]] = {name: [] for name in fabric.segments}
         for endpoint in (*fabric.endpoints.values(), *strangers(fabric, facts)):
             members[endpoint.segment].append(endpoint)
-        there = {(endpoint.segment, endpoint.mac): endpoint for found in members.values() for endpoint in found}
-        soon = tuple(coming(there, facts))
+        soon = tuple(coming(members, facts))
         self._law = law = Law(fabric, facts, self._law)
         programs: dict[int, Program] = {}
         for host in fabric.hosts.values():

@@ -45,14 +45,13 @@ def placed(fabric: Fabric, facts: Facts) -> Fabric:
     return replace(fabric, endpoints={**fabric.endpoints, **moved}) if moved else fabric
 
 
-def coming(there: Mapping[tuple[str, str], Endpoint], facts: Facts) -> Iterator[Endpoint]:
-    """Guests at ports that they do not use yet, since they are still on another host. `there`: who is where, by segment and MAC."""
-    for stranger in facts.strangers:
-        endpoint = there.get((stranger.segment, stranger.mac))
-        if endpoint is not None and endpoint.pin not in ("", stranger.pin):
-            continue
-        if endpoint is not None and endpoint.attach in ("libvirt", "stranger") and stranger.claim == 1 and stranger.host != endpoint.host:
-            yield replace(endpoint, host=stranger.host, port=stranger.port)
+def coming(members: Mapping[str, list[Endpoint]], facts: Facts) -> Iterator[Endpoint]:
+    """Guests at ports that they do not use yet, since they are still on another host. `members`: of every segment, where they are."""
+    for stranger in (each for each in facts.strangers if each.claim == 1):
+        for endpoint in members.get(stranger.segment, ()):
+            known = endpoint.mac == stranger.mac and endpoint.pin in ("", stranger.pin)
+            if known and endpoint.attach in ("libvirt", "stranger") and stranger.host != endpoint.host:
+                yield replace(endpoint, host=stranger.host, port=stranger.port)
 
 
 def _endpoint(stranger: Stranger) -> Endpoint:
