@@ -1,6 +1,5 @@
 """`weft libvirt`: what libvirt gets of a fabric."""
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -80,5 +79,5 @@ def _nics(seen: Seen, name: str, nic: str) -> Iterator[Endpoint]:
 
 def _pci(seen: Seen, endpoint: Endpoint) -> str:
     """Where its virtual function is, as its agent says; empty: it has none, or nobody knows yet."""
-    said = json.loads(seen.states.get(endpoint.host, {}).get(endpoint.row, "{}"))
-    return str(said.get("device", "")).partition(" ")[0] if endpoint.attach == "vf" else ""
+    device = str(seen.said(endpoint.host, endpoint.row).get("device", ""))
+    return device.partition(" ")[0] if endpoint.attach == "vf" else ""

@@ -32,11 +32,15 @@ class Seen:
 
     def state(self, host: str, key: str) -> tuple[str, str]:
         """State and reason of one object of a host; ``waiting`` where its agent has not reported it."""
-        text = self.states.get(host, {}).get(key)
-        if text is None:
+        if key not in self.states.get(host, {}):
             return "waiting", "the agent has not reported it"
-        reported = json.loads(text)
+        reported = self.said(host, key)
         return reported.get("state", "waiting"), reported.get("reason", "")
+
+    def said(self, host: str, key: str) -> Mapping[str, Any]:
+        """All that a host's agent says of one object; empty where it has not reported it."""
+        told: Mapping[str, Any] = json.loads(self.states.get(host, {}).get(key, "{}"))
+        return told
 
     @property
     def facts(self) -> Facts:
@@ -199,7 +203,7 @@ def links(seen: Seen) -> Iterator[Row]:
 def _nics(seen: Seen, host: str, uplink: Uplink) -> Iterator[Row]:
     """An uplink's NICs, each with what its agent says of it."""
     state, reason = seen.state(host, f"uplink/{uplink.name}")
-    reported = json.loads(seen.states.get(host, {}).get(f"uplink/{uplink.name}", "{}")).get("nics", {})
+    reported = seen.said(host, f"uplink/{uplink.name}").get("nics", {})
     for nic in uplink.nics:
         said = reported.get(nic, {})
         yield {
@@ -215,7 +219,7 @@ def _nics(seen: Seen, host: str, uplink: Uplink) -> Iterator[Row]:
 def _tunnel(seen: Seen, host: str, other: str) -> tuple[str, str]:
     """A tunnel that is made is up or down, as its end on `host` hears the other; where nobody watches it, it is wired."""
     key = f"tunnel/{other}"
-    reported = json.loads(seen.states.get(host, {}).get(key, "{}"))
+    reported = seen.said(host, key)
     return (reported["link"], reported["link_reason"]) if "link" in reported else seen.state(host, key)
 
 
