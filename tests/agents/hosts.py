@@ -263,3 +263,12 @@ class Host:
     def _RemoveNetwork(self, step: s.RemoveNetwork, key: str) -> None:
         assert self.virt is not None and not self.virt.users(step.name)
         self._network(step.name, None)
+
+
+def with_cards() -> Host:
+    """It has two more NICs, down and without addresses; the first has seven virtual functions at most."""
+    made = Host()
+    for number in (1, 2):
+        made.links[HERE][f"nic{number}"] = replace(NIC, name=f"nic{number}", addresses=(), routes=(), up=False, index=number)
+    made.totals["nic1"] = 7
+    return made

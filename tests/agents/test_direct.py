@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.agents.hosts import HOST, NIC, Host
+from tests.agents.hosts import HOST, Host, with_cards
 from tests.fabrics import TWO_HOSTS, fabric
 from weft.agents import steps as s
 from weft.agents.observed import HERE, Function
@@ -33,11 +33,7 @@ def wanted(guests: str = FAST + TAPS, qos: str = "") -> Wanted:
 
 @pytest.fixture
 def host() -> Host:
-    made = Host()
-    for number in (1, 2):
-        made.links[HERE][f"nic{number}"] = replace(NIC, name=f"nic{number}", addresses=(), routes=(), up=False, index=number)
-    made.totals["nic1"] = 7
-    return made
+    return with_cards()
 
 
 def reasons(host: Host, rows: Wanted, kinds: Iterable[str] = ("card", "vf", "macvtap")) -> dict[str, tuple[str, str]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.agents.hosts import HOST, NIC, Host
+from tests.agents.hosts import HOST, Host, with_cards
 from tests.agents.test_direct import CARDS, SEGMENTS
 from tests.fabrics import fabric
 from weft.agents import steps as s
@@ -34,10 +34,7 @@ def wanted(text: str = POOLS, guests: str = FAST) -> Wanted:
 
 @pytest.fixture
 def host() -> Host:
-    made = Host()
-    for number in (1, 2):
-        made.links[HERE][f"nic{number}"] = replace(NIC, name=f"nic{number}", addresses=(), routes=(), up=False, index=number)
-    made.totals["nic1"] = 7
+    made = with_cards()
     made.virt = Virt()
     return made
 

@@ -4,14 +4,13 @@ import json
 import re
 import shlex
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.real.alone import ROOT, Alone, alone
 from tests.real.labs import weft
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -43,15 +42,6 @@ def file(tmp_path: Path) -> Path:
     file = tmp_path / "inst.yaml"
     file.write_text(FABRIC)
     return file
-
-
-def until(said: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if said():
-            return True
-        time.sleep(0.2)
-    return False
 
 
 def actions(*words: object) -> dict[str, str]:

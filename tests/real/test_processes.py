@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.real.alone import ROOT, Alone, alone
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -34,15 +35,6 @@ PROCESSES = {
     "controller": f"{WEFT} controller --store {STORE} --listen unix:/run/weft/in-three/controller.sock",
     "agent": f"{WEFT} agent --store {STORE} --host kvm1",
 }
-
-
-def becomes(asked: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if asked():
-            return True
-        time.sleep(0.2)
-    return False
 
 
 class Host:
@@ -82,12 +74,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         here = Host(machine, tmp_path_factory.mktemp("three") / "three.yaml")
         for what in PROCESSES:
             here.start(what)
-        assert becomes(lambda: here.apply()[0] == 0), here.machine.run("tail -n 5 /var/log/openvswitch/*.log")
+        assert until(lambda: here.apply()[0] == 0), here.machine.run("tail -n 5 /var/log/openvswitch/*.log")
         yield here
 
 
 def test_guests_that_are_namespaces_reach_each_other(host: Host) -> None:
-    assert becomes(lambda: host.wired() == {"one.eth0", "two.eth0"})
+    assert until(lambda: host.wired() == {"one.eth0", "two.eth0"})
     assert host.pings("one", "10.0.9.12") and host.pings("two", "10.0.9.11")
 
 
@@ -99,7 +91,7 @@ def test_no_packet_is_lost_when_the_agent_is_killed_and_starts_again(host: Host)
     said, _ = pings.communicate(timeout=30)
     assert " 0% packet loss" in said
     host.machine.run("ip -n weft.in-three.two link set eth0 down")
-    assert becomes(lambda: host.pings("one", "10.0.9.12"))
+    assert until(lambda: host.pings("one", "10.0.9.12"))
 
 
 def test_a_store_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(host: Host) -> None:
@@ -115,14 +107,14 @@ def test_a_store_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(host:
     assert host.pings("one", "10.0.9.12")
     host.machine.run("rm /run/weft/disk/full")
     assert host.apply(more)[0] == 0
-    assert becomes(lambda: host.pings("one", "10.0.9.13"))
+    assert until(lambda: host.pings("one", "10.0.9.13"))
 
 
 def test_a_store_that_is_killed_with_its_disk_full_has_all_that_was_said(host: Host) -> None:
     host.machine.run("dd if=/dev/zero of=/run/weft/disk/full bs=4k 2>/dev/null")
     host.kill("store")
     host.start("store")
-    assert becomes(lambda: "one.eth0" in host.wired())
+    assert until(lambda: "one.eth0" in host.wired())
     host.machine.run("rm /run/weft/disk/full")
-    assert becomes(lambda: host.apply(FABRIC)[0] == 0)
-    assert becomes(lambda: host.wired() == {"one.eth0", "two.eth0"})
+    assert until(lambda: host.apply(FABRIC)[0] == 0)
+    assert until(lambda: host.wired() == {"one.eth0", "two.eth0"})

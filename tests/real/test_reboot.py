@@ -3,12 +3,13 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.real.alone import ROOT, Alone, alone
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -131,15 +132,6 @@ class Machine:
     def held(self) -> bool:
         said = self.run("ovs-vsctl --no-wait get Open_vSwitch . other_config external_ids")
         return "flow-restore-wait" in said or "weft-hold" in said
-
-
-def until(said: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if said():
-            return True
-        time.sleep(0.2)
-    return False
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.real.alone import ROOT, Alone, alone
 from tests.real.test_up import HOST
-from tests.real.test_uplink_dhcp import SERVER, becomes
+from tests.real.test_uplink_dhcp import SERVER
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -67,10 +68,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         assert machine.run(HOST) == ""
         machine.run("ip netns exec far ethtool -K nic0 tx off")
         processes.append(machine.start("bash", "-c", RESOLVED))
-        assert becomes(lambda: "(nic0)" in machine.run(f"{WITH} resolvectl dns nic0"))
+        assert until(lambda: "(nic0)" in machine.run(f"{WITH} resolvectl dns nic0"))
         machine.run(f"{WITH} resolvectl dns nic0 192.0.2.53 2001:db8::53; resolvectl domain nic0 example.org '~corp.example'")
         processes.append(machine.start("bash", "-c", f"{WITH} cd {ROOT}; exec .venv/bin/weft up {file} --host kvm1"))
-        assert becomes(lambda: "kvm1" in machine.run(".venv/bin/weft show hosts"))
+        assert until(lambda: "kvm1" in machine.run(".venv/bin/weft show hosts"))
         yield Place(machine, file)
     for process in processes:  # they ended with their machine
         process.communicate()
@@ -81,7 +82,7 @@ TOLD = ["192.0.2.53", "2001:db8::53", "example.org", "~corp.example"]
 
 def test_the_name_servers_of_a_nic_go_onto_the_bridge_with_its_address(place: Place) -> None:
     place.apply(KEEP)
-    assert becomes(lambda: "203.0.113.11/24" in place.machine.run("ip -br address show wx-physnet"))
+    assert until(lambda: "203.0.113.11/24" in place.machine.run("ip -br address show wx-physnet"))
     assert place.told("wx-physnet") == TOLD
     question = f"{WITH} resolvectl query --cache=no one.corp.example >/dev/null 2>&1 & timeout 20 tcpdump -c 1 -ni wx-physnet dst 192.0.2.53"
     assert "192.0.2.53.53" in place.machine.run(question)
@@ -90,8 +91,8 @@ def test_the_name_servers_of_a_nic_go_onto_the_bridge_with_its_address(place: Pl
 def test_they_return_when_the_uplink_is_released(place: Place) -> None:
     place.machine.run(f"{WITH} resolvectl dns wx-physnet 192.0.2.54")
     place.apply("")
-    assert becomes(lambda: "203.0.113.11/24" in place.machine.run("ip -br address show nic0"))
-    assert becomes(lambda: "wx-physnet" not in place.machine.run("ip -br link"))
+    assert until(lambda: "203.0.113.11/24" in place.machine.run("ip -br address show nic0"))
+    assert until(lambda: "wx-physnet" not in place.machine.run("ip -br link"))
     assert place.told("nic0") == ["192.0.2.54", *TOLD[2:]]
 
 
@@ -99,7 +100,7 @@ def test_those_of_a_lease_are_the_bridges(place: Place) -> None:
     server = place.machine.start("sh", "-c", SERVER.format(first="203.0.113.70").rstrip() + " --dhcp-option=option:dns-server,198.51.100.53")
     place.machine.run("ip address flush dev nic0")
     place.apply(GIVEN)
-    assert becomes(lambda: "203.0.113.70/24" in place.machine.run("ip -br address show wx-physnet"))
-    assert becomes(lambda: place.told("wx-physnet")[:1] == ["198.51.100.53"])
+    assert until(lambda: "203.0.113.70/24" in place.machine.run("ip -br address show wx-physnet"))
+    assert until(lambda: place.told("wx-physnet")[:1] == ["198.51.100.53"])
     place.machine.run("kill $(cat /run/weft/server/pid)")
     server.communicate()

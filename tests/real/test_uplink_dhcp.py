@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.real.alone import ROOT, Alone, alone
 from tests.real.test_up import HOST
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -25,15 +25,6 @@ umask 022; mkdir -p /run/weft/server; cd /run/weft/server
 exec ip netns exec far dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --interface=nic0 --dhcp-leasefile=/run/weft/server/leases \
   --dhcp-authoritative --dhcp-range={first},{first},120 --dhcp-option=option:router,203.0.113.1 --pid-file=/run/weft/server/pid --user=root
 """
-
-
-def becomes(asked: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if asked():
-            return True
-        time.sleep(0.2)
-    return False
 
 
 class Place:
@@ -71,26 +62,26 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def test_as_long_as_no_server_answers_the_uplink_says_so(place: Place) -> None:
-    assert becomes(lambda: "no DHCP server on physnet has answered yet" in place.uplink())
+    assert until(lambda: "no DHCP server on physnet has answered yet" in place.uplink())
 
 
 def test_the_host_gets_an_address_and_a_way_out_and_its_guests_leave_behind_it(place: Place) -> None:
     place.serve("203.0.113.70")
-    assert becomes(lambda: place.has("203.0.113.70/24"))
+    assert until(lambda: place.has("203.0.113.70/24"))
     assert "default via 203.0.113.1 dev wx-physnet" in place.machine.run("ip route")
     leave = "ip netns exec weft.given.web ping -q -c 1 -W 1 203.0.113.1"
-    assert becomes(lambda: " 0% packet loss" in place.machine.run(leave))
+    assert until(lambda: " 0% packet loss" in place.machine.run(leave))
 
 
 def test_a_client_that_is_killed_comes_back_and_the_address_stays_meanwhile(place: Place) -> None:
     before = place.machine.run("cat /run/weft/given/dhcp/wx-physnet.pid").strip()
     place.machine.run(f"kill -9 {before}")
     assert place.has("203.0.113.70/24")
-    assert becomes(lambda: place.machine.run("cat /run/weft/given/dhcp/wx-physnet.pid").strip() not in ("", before))
+    assert until(lambda: place.machine.run("cat /run/weft/given/dhcp/wx-physnet.pid").strip() not in ("", before))
     assert place.has("203.0.113.70/24")
 
 
 def test_another_lease_replaces_the_first(place: Place) -> None:
     place.serve("203.0.113.80")
     place.machine.run("kill -USR2 $(cat /run/weft/given/dhcp/wx-physnet.pid); kill -USR1 $(cat /run/weft/given/dhcp/wx-physnet.pid)")
-    assert becomes(lambda: place.has("203.0.113.80/24") and not place.has("203.0.113.70/24"))
+    assert until(lambda: place.has("203.0.113.80/24") and not place.has("203.0.113.70/24"))
