@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.real.alone import ROOT, Alone, alone
 from tests.real.test_up import HOST
+from tests.real.waiting import until
 
 pytestmark = pytest.mark.real
 
@@ -42,15 +43,6 @@ def host() -> Iterator[Alone]:
             running.communicate(timeout=30)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.2)
-    return False
-
-
 def stranger(machine: Alone) -> dict[str, str]:
     try:
         rows = json.loads(machine.run(".venv/bin/weft show guests --json 2>/dev/null"))
@@ -61,15 +53,15 @@ def stranger(machine: Alone) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def guest(host: Alone) -> Alone:
-    assert eventually(lambda: "br-weft" in host.run("ovs-vsctl list-br"))
+    assert until(lambda: "br-weft" in host.run("ovs-vsctl list-br"))
     assert host.run(GUEST) == ""
-    assert eventually(lambda: stranger(host).get("state") == "wired")
+    assert until(lambda: stranger(host).get("state") == "wired")
     host.run(f"cat >/run/weft/udhcpc <<'END'\n{SCRIPT}END\nchmod +x /run/weft/udhcpc")
     return host
 
 
 def test_the_hosts_nic_and_address_are_as_they_were(host: Alone) -> None:
-    assert eventually(lambda: "br-weft" in host.run("ovs-vsctl list-br"))
+    assert until(lambda: "br-weft" in host.run("ovs-vsctl list-br"))
     assert "203.0.113.11/24" in host.run("ip -br address show nic0")
     assert host.run("ovs-vsctl list-br") == "br-weft\n"
 
@@ -95,7 +87,7 @@ def test_a_guest_resolves_what_its_host_resolves(guest: Alone) -> None:
     try:
         guest.run("echo nameserver 203.0.113.1 >/run/weft/resolv.conf; mount --bind /run/weft/resolv.conf /etc/resolv.conf")
         asked = "ip netns exec vnet dig +short +time=1 +tries=1 @192.168.122.1 shop.test"
-        assert eventually(lambda: guest.run(asked) == "198.51.100.7\n"), guest.run(asked)
+        assert until(lambda: guest.run(asked) == "198.51.100.7\n"), guest.run(asked)
     finally:
         guest.run("kill $(pgrep -xf '.*dnsmasq .*shop.test.*')")
         far.communicate(timeout=20)
