@@ -179,7 +179,7 @@ def gives(virt: Virt) -> list[str]:
 
 
 def test_a_pool_of_functions_gives_what_the_file_gives_to_nobody_and_is_not_changed_under_a_guest(real: Real) -> None:
-    """Of the card libvirt sees just enough to believe in it."""
+    """Of the card libvirt sees just enough to believe in it; `tests/vm/pool` has a whole one."""
     real.libvirt.sees(CARD)
     port = real.libvirt.folder / "port.xml"
     port.write_text(PORT)
